@@ -1,0 +1,255 @@
+use std::fmt::Write;
+use std::marker::PhantomData;
+use std::ops::RangeBounds;
+
+use partysync_protocol::{ClientId, ErrorCode, MAX_INTEGER, Millis, limits};
+use sha2::{Digest, Sha256};
+
+use crate::{
+    ActionError, ColumnType, Columns, Db, Field, KeyArg, MemoryDb, Origin, Range, Record, RecordColumn, Scan, Value,
+};
+
+/// What an action works on: the room's tables, within the step's savepoint.
+///
+/// It has no effect but on these tables, so a step may be undone and run again (SPEC 5.4).
+pub struct Tx<'a> {
+    db: &'a mut dyn Db,
+    origin: Origin,
+    at: Millis,
+    seed: Seed,
+    ids: u32,
+    alarm: Option<Option<Millis>>,
+}
+
+/// What a step's ids are derived from (SPEC 5.6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seed([u8; 32]);
+
+impl Seed {
+    /// The seed of a client's action.
+    pub fn of_action(client: &ClientId, number: u64) -> Self {
+        Seed(Sha256::new().chain_update(client.as_bytes()).chain_update(number.to_be_bytes()).finalize().into())
+    }
+
+    /// The seed of any other step: a kind of step, and what tells it from others of its kind.
+    pub fn of_step(kind: &str, what: &[u8]) -> Self {
+        Seed(Sha256::new().chain_update(kind).chain_update([0]).chain_update(what).finalize().into())
+    }
+
+    /// The id with this index, from 0.
+    pub fn id(&self, index: u32) -> String {
+        let hash = Sha256::new().chain_update(self.0).chain_update(index.to_be_bytes()).finalize();
+        hash.iter().take(16).fold(String::with_capacity(32), |mut out, byte| {
+            let _ = write!(out, "{byte:02x}");
+            out
+        })
+    }
+}
+
+impl<'a> Tx<'a> {
+    /// For homes and tests: a step at `at` on a database.
+    pub fn new(db: &'a mut dyn Db, origin: Origin, at: Millis, seed: Seed) -> Self {
+        Tx { db, origin, at, seed, ids: 0, alarm: None }
+    }
+
+    /// For predictions: a step on tables in memory.
+    pub fn predicted(db: &'a mut MemoryDb, at: Millis, seed: Seed) -> Self {
+        Tx::new(db, Origin::Action, at, seed)
+    }
+
+    /// A record's table.
+    pub fn table<R: Record>(&mut self) -> TypedTable<'_, 'a, R> {
+        TypedTable { tx: self, record: PhantomData }
+    }
+
+    /// The time of this step, which its rows get as `updated_at`. In a prediction it is the client's guess.
+    pub fn now(&self) -> Millis {
+        self.at
+    }
+
+    /// A new id, the same in the prediction and on the server (SPEC 5.6).
+    pub fn new_id(&mut self) -> String {
+        let id = self.seed.id(self.ids);
+        self.ids += 1;
+        id
+    }
+
+    /// Asks for `on_alarm` at a time, in place of what was asked before. Ignored in predictions.
+    pub fn set_alarm(&mut self, at: Millis) {
+        self.alarm = Some(Some(at));
+    }
+
+    /// Takes the alarm back.
+    pub fn clear_alarm(&mut self) {
+        self.alarm = Some(None);
+    }
+
+    /// For homes: what the step wants of the alarm, if it wants anything.
+    pub fn alarm(&self) -> Option<Option<Millis>> {
+        self.alarm
+    }
+
+    /// Runs a statement of SQL that returns no rows; returns how many it changed. It ends a prediction, which then shows
+    /// nothing (SPEC 9.3).
+    ///
+    /// # Errors
+    ///
+    /// The database's, and [`ErrorCode::AppError`] past [`limits::SQL_BYTES`].
+    pub fn execute(&mut self, sql: &str, params: &[Value]) -> Result<u64, ActionError> {
+        check_sql(sql)?;
+        Ok(self.db.execute(self.origin, sql, params)?)
+    }
+
+    /// Runs a statement of SQL and returns its rows. It ends a prediction, as [`execute`](Tx::execute) does.
+    ///
+    /// # Errors
+    ///
+    /// As [`execute`](Tx::execute).
+    pub fn query(&mut self, sql: &str, params: &[Value]) -> Result<Vec<Vec<Value>>, ActionError> {
+        check_sql(sql)?;
+        let mut rows = Vec::new();
+        self.db.query(self.origin, sql, params, &mut |row| rows.push(row.to_values()))?;
+        Ok(rows)
+    }
+}
+
+fn check_sql(sql: &str) -> Result<(), ActionError> {
+    if sql.len() > limits::SQL_BYTES {
+        return Err(ActionError::with_detail(ErrorCode::AppError, "the SQL is over the limit"));
+    }
+    Ok(())
+}
+
+/// A record's table within a step.
+pub struct TypedTable<'t, 'a, R> {
+    tx: &'t mut Tx<'a>,
+    record: PhantomData<R>,
+}
+
+impl<R: Record> TypedTable<'_, '_, R> {
+    /// Adds a record.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorCode::Duplicate`] if the id or a unique value is there already, [`ErrorCode::ValueUnsupported`] if a value
+    /// cannot travel.
+    pub fn insert(&mut self, record: &R) -> Result<(), ActionError> {
+        let row = checked(record)?;
+        Ok(self.tx.db.insert(R::table(), &row, self.tx.at)?)
+    }
+
+    /// Replaces the record with the same id.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorCode::NotFound`] if there is none, and those of [`insert`](Self::insert).
+    pub fn update(&mut self, record: &R) -> Result<(), ActionError> {
+        let row = checked(record)?;
+        if !self.tx.db.update(R::table(), &row, self.tx.at)? {
+            return Err(ErrorCode::NotFound.into());
+        }
+        Ok(())
+    }
+
+    /// Removes a record. Returns whether it was there: two people may delete the same one.
+    ///
+    /// # Errors
+    ///
+    /// Those of the database.
+    pub fn delete(&mut self, id: impl KeyArg<R::Id>) -> Result<bool, ActionError> {
+        Ok(self.tx.db.delete(R::table(), &id.into_value())?)
+    }
+
+    /// Reads a record.
+    ///
+    /// # Errors
+    ///
+    /// Those of the database.
+    pub fn get(&mut self, id: impl KeyArg<R::Id>) -> Result<Option<R>, ActionError> {
+        let id = id.into_value();
+        let ids = Range { start: std::ops::Bound::Included(id.clone()), end: std::ops::Bound::Included(id) };
+        Ok(self.rows(&Scan { ids, ..Scan::default() })?.pop())
+    }
+
+    /// All records, in the order of their ids.
+    ///
+    /// # Errors
+    ///
+    /// Those of the database.
+    pub fn all(&mut self) -> Result<Vec<R>, ActionError> {
+        self.rows(&Scan::default())
+    }
+
+    /// The records whose ids are in a range, in the order of their ids.
+    ///
+    /// # Errors
+    ///
+    /// Those of the database.
+    pub fn range<A: KeyArg<R::Id> + Clone>(&mut self, ids: impl RangeBounds<A>) -> Result<Vec<R>, ActionError> {
+        self.rows(&Scan { ids: Range::new(&ids), ..Scan::default() })
+    }
+
+    /// The records whose column has a value, in the order of their ids. Without `#[record(index)]` it reads the whole table.
+    ///
+    /// # Errors
+    ///
+    /// Those of the database.
+    pub fn by<F: Field>(&mut self, column: RecordColumn<R, F>, value: &F) -> Result<Vec<R>, ActionError> {
+        self.rows(&Scan { equals: Some((column.index(), value.to_value())), ..Scan::default() })
+    }
+
+    /// The records of a scan described by hand: limits, from the last to the first.
+    ///
+    /// # Errors
+    ///
+    /// Those of the database.
+    pub fn rows(&mut self, scan: &Scan) -> Result<Vec<R>, ActionError> {
+        let mut records = Vec::new();
+        let mut wrong = None;
+        let mut each = |columns: &dyn Columns| match R::from_columns(columns) {
+            Ok(record) => records.push(record),
+            Err(error) => wrong = Some(error),
+        };
+        self.tx.db.scan(R::table(), scan, &mut each)?;
+        wrong.map_or(Ok(records), |error| Err(error.into()))
+    }
+}
+
+/// A record's values, if all of them can travel (SPEC 3.2) and are what their columns hold.
+fn checked<R: Record>(record: &R) -> Result<Vec<Value>, ActionError> {
+    let row = record.to_values();
+    let columns = R::table().columns();
+    for (index, (value, column)) in row.iter().zip(columns).enumerate() {
+        let fits = match (value, column.column_type) {
+            (Value::Null, _) => column.nullable,
+            (Value::Integer(0 | 1), ColumnType::Boolean) => true,
+            (Value::Integer(i), ColumnType::Integer) => (-MAX_INTEGER..=MAX_INTEGER).contains(i),
+            (Value::Real(r), ColumnType::Real) => r.is_finite(),
+            (Value::Text(t), ColumnType::Text) => index > 0 || t.len() <= limits::ID_BYTES,
+            _ => false,
+        };
+        if !fits {
+            return Err(ActionError::with_detail(ErrorCode::ValueUnsupported, format!("column {}", column.name)));
+        }
+    }
+    Ok(row)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spec_5_6_ids_are_the_hash_that_the_spec_says() {
+        // sha256sum of 16 bytes 01 and the number 2; then of that and the index, worked out apart from this code.
+        let seed = Seed::of_action(&ClientId::from_random([1; 16]), 2);
+        let by_hand = |index: u8| {
+            let mut bytes = vec![1_u8; 16];
+            bytes.extend([0, 0, 0, 0, 0, 0, 0, 2]);
+            let mut bytes = Sha256::digest(bytes).to_vec();
+            bytes.extend([0, 0, 0, index]);
+            Sha256::digest(bytes)[..16].iter().map(|b| format!("{b:02x}")).collect::<String>()
+        };
+        assert_eq!([seed.id(0), seed.id(1)], [by_hand(0), by_hand(1)]);
+    }
+}

@@ -1,0 +1,56 @@
+//! Version 2 (SPEC section 8): JSON text frames, one object each, told apart by `type`.
+
+mod down;
+mod up;
+
+pub use down::{Changes, Down, ErrorMessage, Joined, Later, Left, Patch, Reject, Snapshot, Welcome};
+pub use down::{ack, encode, patch, pong, snapshot};
+pub use up::{Up, UpError};
+
+use crate::limits::JSON_DEPTH;
+
+/// The version's number in `hello` and `welcome`.
+pub const VERSION: u32 = 2;
+
+/// Whether a text opens more brackets than a frame may nest. Brackets inside of strings don't count.
+pub(crate) fn nested_too_deep(text: &str) -> bool {
+    // A bracket needs its partner.
+    if text.len() <= 2 * JSON_DEPTH {
+        return false;
+    }
+    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
+    for byte in text.bytes() {
+        if in_string {
+            match byte {
+                _ if escaped => escaped = false,
+                b'\\' => escaped = true,
+                b'"' => in_string = false,
+                _ => {}
+            }
+            continue;
+        }
+        match byte {
+            b'"' => in_string = true,
+            b'[' | b'{' => depth += 1,
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > JSON_DEPTH {
+            return true;
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spec_11_json_depth_at_the_limit_and_one_past_it() {
+        let nested = |n: usize| format!("{}{}", "[".repeat(n), "]".repeat(n));
+        assert!(!nested_too_deep(&nested(JSON_DEPTH)));
+        assert!(nested_too_deep(&nested(JSON_DEPTH + 1)));
+        assert!(!nested_too_deep(&format!("\"\\\"{}\"", "[".repeat(500))));
+    }
+}

@@ -1,0 +1,318 @@
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::v1::push_text;
+use crate::{Cursor, Stamp, Version, WireError};
+
+/// What a version 2 server sends, as a client reads it.
+#[derive(Debug)]
+pub enum Down<'a> {
+    /// SPEC 8.7
+    Welcome(Welcome),
+    /// SPEC 8.8
+    Joined(Joined<'a>),
+    /// SPEC 8.9
+    Snapshot(Snapshot<'a>),
+    /// SPEC 8.10
+    Patch(Patch<'a>),
+    /// SPEC 8.11
+    Ack {
+        /// `party/room`.
+        room: Cow<'a, str>,
+        /// The action's number.
+        number: u64,
+        /// The effect shows at this version.
+        version: Version,
+    },
+    /// SPEC 8.12
+    Reject(Reject<'a>),
+    /// SPEC 8.13
+    Later(Later<'a>),
+    /// SPEC 8.14
+    Error(ErrorMessage<'a>),
+    /// SPEC 8.19
+    Pong,
+    /// SPEC 8.20
+    Left(Left<'a>),
+    /// A message of a later minor version: to be ignored (SPEC 8.1).
+    Unknown,
+}
+
+/// The answer to `hello` (SPEC 8.7).
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "type", rename = "welcome")]
+pub struct Welcome {
+    /// The protocol version chosen.
+    pub version: u32,
+    /// How many rooms this socket may carry.
+    pub rooms: usize,
+    /// How often to send `ping`, in milliseconds.
+    pub ping_ms: u64,
+    /// The largest frame that the server takes.
+    pub frame_bytes: usize,
+}
+
+/// The answer to `join` (SPEC 8.8).
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "type", rename = "joined")]
+pub struct Joined<'a> {
+    /// `party/room`.
+    #[serde(borrow)]
+    pub room: Cow<'a, str>,
+    /// The version that what follows leads to.
+    pub version: Version,
+    /// Its stamp.
+    pub stamp: Stamp,
+    /// The highest number settled for this client.
+    pub last: u64,
+    /// Whether the room knew the client.
+    pub known: bool,
+    /// Whether a snapshot follows.
+    pub reset: bool,
+    /// Each channel's columns, in the order of a row.
+    pub channels: BTreeMap<String, Vec<String>>,
+}
+
+impl Joined<'_> {
+    /// The cursor that a client holds once it has applied what follows.
+    pub fn cursor(&self) -> Cursor {
+        Cursor { version: self.version, stamp: self.stamp }
+    }
+}
+
+/// A part of a channel's rows (SPEC 8.9).
+#[derive(Debug, Deserialize)]
+pub struct Snapshot<'a> {
+    /// `party/room`.
+    #[serde(borrow)]
+    pub room: Cow<'a, str>,
+    /// The channel.
+    #[serde(borrow)]
+    pub channel: Cow<'a, str>,
+    /// Rows, each a JSON array.
+    #[serde(borrow)]
+    pub rows: Vec<&'a RawValue>,
+    /// Whether another `snapshot` of this join follows.
+    pub more: bool,
+}
+
+/// Changes over a range of versions (SPEC 8.10).
+#[derive(Debug, Deserialize)]
+pub struct Patch<'a> {
+    /// `party/room`.
+    #[serde(borrow)]
+    pub room: Cow<'a, str>,
+    /// The version before the first change.
+    pub from: Version,
+    /// The version after the last.
+    pub to: Version,
+    /// The stamp of `to`.
+    pub stamp: Stamp,
+    /// The changes of each channel that has any.
+    #[serde(borrow)]
+    pub changes: Vec<Changes<'a>>,
+}
+
+/// The changes of one channel.
+#[derive(Debug, Deserialize)]
+pub struct Changes<'a> {
+    /// The channel.
+    #[serde(borrow)]
+    pub channel: Cow<'a, str>,
+    /// Rows as they are now, each a JSON array.
+    #[serde(borrow)]
+    pub puts: Vec<&'a RawValue>,
+    /// Ids of rows that are gone, each a JSON text or integer.
+    #[serde(borrow)]
+    pub deletes: Vec<&'a RawValue>,
+}
+
+/// An action was rejected for good (SPEC 8.12).
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "type", rename = "reject")]
+pub struct Reject<'a> {
+    /// `party/room`.
+    #[serde(borrow)]
+    pub room: Cow<'a, str>,
+    /// The action's number.
+    pub number: u64,
+    /// Why.
+    pub error: WireError,
+}
+
+/// An action could not be run now (SPEC 8.13).
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "type", rename = "later")]
+pub struct Later<'a> {
+    /// `party/room`.
+    #[serde(borrow)]
+    pub room: Cow<'a, str>,
+    /// The action's number, to be sent again.
+    pub number: u64,
+    /// When to send it again.
+    pub after_ms: u64,
+    /// Why.
+    pub error: WireError,
+}
+
+/// A frame was wrong (SPEC 8.14).
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "type", rename = "error")]
+pub struct ErrorMessage<'a> {
+    /// `party/room`, if the frame named one.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub room: Option<Cow<'a, str>>,
+    /// What was wrong.
+    pub error: WireError,
+}
+
+/// The connection is out of a room (SPEC 8.20).
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "type", rename = "left")]
+pub struct Left<'a> {
+    /// `party/room`.
+    #[serde(borrow)]
+    pub room: Cow<'a, str>,
+    /// Why, if the client did not ask.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<WireError>,
+}
+
+impl<'a> Down<'a> {
+    /// Reads a text frame.
+    ///
+    /// # Errors
+    ///
+    /// The JSON is not one object with a `type`, or lacks what that type must have.
+    pub fn parse(text: &'a str) -> Result<Self, serde_json::Error> {
+        #[derive(Deserialize)]
+        struct Kind<'a> {
+            #[serde(borrow, rename = "type")]
+            kind: Cow<'a, str>,
+        }
+        #[derive(Deserialize)]
+        struct Ack<'a> {
+            #[serde(borrow)]
+            room: Cow<'a, str>,
+            number: u64,
+            version: Version,
+        }
+        let Kind { kind } = serde_json::from_str(text)?;
+        Ok(match &*kind {
+            "welcome" => Down::Welcome(serde_json::from_str(text)?),
+            "joined" => Down::Joined(serde_json::from_str(text)?),
+            "snapshot" => Down::Snapshot(serde_json::from_str(text)?),
+            "patch" => Down::Patch(serde_json::from_str(text)?),
+            "ack" => {
+                let Ack { room, number, version } = serde_json::from_str(text)?;
+                Down::Ack { room, number, version }
+            }
+            "reject" => Down::Reject(serde_json::from_str(text)?),
+            "later" => Down::Later(serde_json::from_str(text)?),
+            "error" => Down::Error(serde_json::from_str(text)?),
+            "pong" => Down::Pong,
+            "left" => Down::Left(serde_json::from_str(text)?),
+            _ => Down::Unknown,
+        })
+    }
+}
+
+/// Writes a message. All of this crate's messages serialise: their map keys are text.
+pub fn encode(message: &impl Serialize) -> String {
+    serde_json::to_string(message).unwrap_or_default()
+}
+
+/// Writes an `ack` (SPEC 8.11).
+pub fn ack(room: &str, number: u64, version: Version) -> String {
+    let mut out = String::with_capacity(room.len() + 64);
+    out.push_str(r#"{"type":"ack","room":"#);
+    push_text(&mut out, room);
+    let _ = write!(out, r#","number":{number},"version":{version}}}"#);
+    out
+}
+
+/// Writes a `pong` (SPEC 8.19).
+pub fn pong() -> String {
+    r#"{"type":"pong"}"#.to_owned()
+}
+
+/// Writes a `snapshot` (SPEC 8.9). `rows` are JSON, separated by commas.
+pub fn snapshot(room: &str, channel: &str, rows: &str, more: bool) -> String {
+    let mut out = String::with_capacity(rows.len() + room.len() + channel.len() + 80);
+    out.push_str(r#"{"type":"snapshot","room":"#);
+    push_text(&mut out, room);
+    out.push_str(r#","channel":"#);
+    push_text(&mut out, channel);
+    let _ = write!(out, r#","rows":[{rows}],"more":{more}}}"#);
+    out
+}
+
+/// Writes a `patch` (SPEC 8.10). A change is (channel, puts, deletes), the latter two as JSON separated by commas.
+pub fn patch<'a>(
+    room: &str,
+    from: Version,
+    to: Cursor,
+    changes: impl Iterator<Item = (&'a str, &'a str, &'a str)>,
+) -> String {
+    let mut out = String::with_capacity(256);
+    out.push_str(r#"{"type":"patch","room":"#);
+    push_text(&mut out, room);
+    let _ = write!(out, r#","from":{from},"to":{},"stamp":{},"changes":["#, to.version, to.stamp.get());
+    for (i, (channel, puts, deletes)) in changes.enumerate() {
+        out.push_str(if i > 0 { r#",{"channel":"# } else { r#"{"channel":"# });
+        push_text(&mut out, channel);
+        let _ = write!(out, r#","puts":[{puts}],"deletes":[{deletes}]}}"#);
+    }
+    out.push_str("]}");
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ErrorCode;
+
+    const ROOM: &str = "todos/a\"b";
+
+    #[test]
+    fn spec_8_10_a_patch_is_read_as_it_was_written() {
+        let to = Cursor { version: 9, stamp: Stamp::from_random(u64::MAX) };
+        let changes = [("todos", "[\"a\",1],[\"b\",2]", "\"c\",4"), ("x\ny", "", "")];
+        let text = patch(ROOM, 7, to, changes.into_iter());
+        let Down::Patch(p) = Down::parse(&text).unwrap() else { panic!("{text}") };
+        assert_eq!((&*p.room, p.from, p.to, p.stamp), (ROOM, 7, 9, to.stamp));
+        assert_eq!((p.changes[0].puts.len(), p.changes[0].deletes[1].get()), (2, "4"));
+        assert_eq!(&*p.changes[1].channel, "x\ny");
+    }
+
+    #[test]
+    fn spec_8_every_other_message_down_is_read_as_it_was_written() {
+        let error = || WireError::from(ErrorCode::NotFound);
+        let room = || Cow::from(ROOM);
+        let joined = Joined {
+            room: room(),
+            version: 3,
+            stamp: Stamp::from_random(1 << 40),
+            last: 2,
+            known: true,
+            reset: false,
+            channels: BTreeMap::from([("todos".to_owned(), vec!["id".to_owned()])]),
+        };
+        let welcome = Welcome { version: 2, rooms: 32, ping_ms: 25_000, frame_bytes: 1 << 20 };
+        let parse = |text: &str| format!("{:?}", Down::parse(text).unwrap());
+        assert!(parse(&encode(&welcome)).starts_with("Welcome"));
+        assert!(parse(&encode(&joined)).starts_with("Joined"));
+        assert!(parse(&snapshot(ROOM, "todos", "[1]", true)).starts_with("Snapshot"));
+        assert!(parse(&ack(ROOM, 4, 9)).starts_with("Ack"));
+        assert!(parse(&encode(&Reject { room: room(), number: 1, error: error() })).starts_with("Reject"));
+        assert!(parse(&encode(&Later { room: room(), number: 1, after_ms: 5, error: error() })).starts_with("Later"));
+        assert!(parse(&encode(&ErrorMessage { room: None, error: error() })).starts_with("Error"));
+        assert!(parse(&encode(&Left { room: room(), error: None })).starts_with("Left"));
+        assert!(parse(&pong()).starts_with("Pong"));
+        assert!(parse(r#"{"type":"from the future"}"#).starts_with("Unknown"));
+    }
+}

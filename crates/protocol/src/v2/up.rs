@@ -1,0 +1,176 @@
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::nested_too_deep;
+use crate::{ClientId, Cursor, Version};
+
+/// What a version 2 client sends.
+#[derive(Debug, Serialize)]
+#[serde(tag = "type", rename_all = "lowercase")]
+pub enum Up<'a> {
+    /// Asks for a protocol version (SPEC 8.4).
+    Hello {
+        /// Those that the client speaks.
+        versions: Vec<u32>,
+    },
+    /// Enters a room (SPEC 8.5).
+    Join {
+        /// `party/room`.
+        room: Cow<'a, str>,
+        /// The client's secret in this room.
+        client: ClientId,
+        /// The highest number it has used.
+        last: u64,
+        /// What it holds.
+        cursor: Option<Cursor>,
+    },
+    /// Asks for an action to be run (SPEC 8.6).
+    Action {
+        /// `party/room`.
+        room: Cow<'a, str>,
+        /// The client's next number.
+        number: u64,
+        /// The channel the action is for.
+        channel: Cow<'a, str>,
+        /// The app's JSON.
+        action: &'a RawValue,
+    },
+    /// Says what the client has (SPEC 8.15).
+    Have {
+        /// `party/room`.
+        room: Cow<'a, str>,
+        /// Held in full.
+        version: Version,
+        /// All outcomes up to this number are known.
+        number: u64,
+    },
+    /// Asks for a sign of life (SPEC 8.16).
+    Ping,
+    /// Leaves a room (SPEC 8.17).
+    Leave {
+        /// `party/room`.
+        room: Cow<'a, str>,
+    },
+}
+
+/// The frame is no message of version 2.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a message of version 2")]
+pub struct UpError;
+
+/// All fields of all messages: one pass over the text, whatever the order of its keys.
+#[derive(Deserialize)]
+struct Fields<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Cow<'a, str>,
+    #[serde(borrow, default)]
+    room: Option<Cow<'a, str>>,
+    #[serde(default)]
+    versions: Option<Vec<u32>>,
+    #[serde(default)]
+    client: Option<ClientId>,
+    #[serde(default)]
+    last: Option<u64>,
+    #[serde(default)]
+    cursor: Option<Cursor>,
+    #[serde(default)]
+    number: Option<u64>,
+    #[serde(borrow, default)]
+    channel: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    action: Option<&'a RawValue>,
+    #[serde(default)]
+    version: Option<Version>,
+}
+
+impl<'a> Up<'a> {
+    /// Reads a text frame.
+    ///
+    /// # Errors
+    ///
+    /// [`UpError`] if it is not one of the messages, lacks a field or nests past
+    /// [`limits::JSON_DEPTH`](crate::limits::JSON_DEPTH).
+    pub fn parse(text: &'a str) -> Result<Self, UpError> {
+        if nested_too_deep(text) {
+            return Err(UpError);
+        }
+        let fields: Fields<'a> = serde_json::from_str(text).map_err(|_| UpError)?;
+        Self::from_fields(fields).ok_or(UpError)
+    }
+
+    /// Whether a frame is a `hello`, well-formed or not: then the connection speaks version 2 (SPEC 8.2).
+    pub fn is_hello(text: &str) -> bool {
+        #[derive(Deserialize)]
+        struct Kind<'a> {
+            #[serde(borrow, rename = "type")]
+            kind: Cow<'a, str>,
+        }
+        serde_json::from_str::<Kind<'_>>(text).is_ok_and(|k| k.kind == "hello")
+    }
+
+    fn from_fields(f: Fields<'a>) -> Option<Self> {
+        Some(match &*f.kind {
+            "hello" => Up::Hello { versions: f.versions? },
+            "join" => Up::Join { room: f.room?, client: f.client?, last: f.last?, cursor: f.cursor },
+            "action" => Up::Action { room: f.room?, number: f.number?, channel: f.channel?, action: f.action? },
+            "have" => Up::Have { room: f.room?, version: f.version?, number: f.number? },
+            "ping" => Up::Ping,
+            "leave" => Up::Leave { room: f.room? },
+            _ => return None,
+        })
+    }
+
+    /// Writes the message as a text frame.
+    pub fn encode(&self) -> String {
+        super::encode(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spec_8_every_message_up_is_read_as_it_was_written() {
+        let room = || Cow::from("todos/a\"b");
+        let action = RawValue::from_string(r#"{"type":"x","payload":[1,"2"]}"#.to_owned()).unwrap();
+        let cursor = Some(Cursor { version: 5, stamp: crate::Stamp::from_random(u64::MAX) });
+        for up in [
+            Up::Hello { versions: vec![2, 3] },
+            Up::Join { room: room(), client: ClientId::from_random([7; 16]), last: 3, cursor },
+            Up::Join { room: room(), client: ClientId::from_random([7; 16]), last: 0, cursor: None },
+            Up::Action { room: room(), number: 4, channel: "c".into(), action: &action },
+            Up::Have { room: room(), version: 9, number: 4 },
+            Up::Ping,
+            Up::Leave { room: room() },
+        ] {
+            let text = up.encode();
+            assert_eq!(Up::parse(&text).unwrap().encode(), text);
+        }
+    }
+
+    #[test]
+    fn spec_8_1_unknown_fields_are_ignored_and_missing_ones_refused() {
+        assert!(Up::parse(r#"{"type":"ping","more":{"a":[1]}}"#).is_ok());
+        for bad in [
+            "null",
+            "{}",
+            r#"{"type":"nonsense"}"#,
+            r#"{"type":"hello"}"#,
+            r#"{"type":"join","room":"a/b","client":"short","last":0}"#,
+            r#"{"type":"have","room":"a/b","version":-1,"number":0}"#,
+            r#"{"type":"action","room":"a/b","number":1.5,"channel":"c","action":null}"#,
+        ] {
+            assert_eq!(Up::parse(bad).unwrap_err(), UpError, "{bad}");
+        }
+    }
+
+    #[test]
+    fn spec_8_2_a_hello_is_told_from_version_1() {
+        assert!(Up::is_hello(r#"{"versions":"wrong","type":"hello"}"#));
+        assert!(!Up::is_hello(r#"{"channel":"c","sync":true}"#));
+        assert!(!Up::is_hello("nonsense"));
+    }
+}
