@@ -6,6 +6,8 @@ pub const FRAME_BYTES: usize = 1 << 20;
 pub const ACTION_BYTES: usize = 256 << 10;
 /// Nesting of a frame's JSON. Past it: `bad_message`.
 pub const JSON_DEPTH: usize = 64;
+/// The id of a version 1 call, as JSON. Past it: `bad_message`.
+pub const CALL_ID_BYTES: usize = 256;
 /// A row as it travels. Past it: `too_large`.
 pub const ROW_BYTES: usize = 1 << 20;
 /// Rows that one action changes. Past it: `too_many_rows`.
@@ -38,6 +40,8 @@ pub const ID_BYTES: usize = 1 << 10;
 pub const OUTCOMES_KEPT: u64 = 1_000;
 /// Days that outcomes are kept.
 pub const OUTCOME_DAYS: i64 = 30;
+/// Days that the outcome of a version 1 call is kept.
+pub const CALL_DAYS: i64 = 1;
 /// Days that a client is kept after it was last seen.
 pub const CLIENT_DAYS: i64 = 90;
 /// Versions that the log keeps.

@@ -1,0 +1,139 @@
+use std::ops::Deref;
+use std::sync::Arc;
+
+use partysync_protocol::Millis;
+
+/// One socket, as the home numbers it. Never used twice within a home's lifetime.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnectionId(pub u64);
+
+/// What the core does not have itself.
+#[derive(Debug, Clone, Copy)]
+pub struct Input {
+    /// The time now. It may jump or stand still: no rule needs it to be right.
+    pub now: Millis,
+    /// 64 random bits, new for each call.
+    pub random: u64,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// A socket was opened.
+    Opened {
+        /// Which.
+        connection: ConnectionId,
+        /// What is known of it.
+        info: ConnectionInfo,
+    },
+    /// A text frame came.
+    Text {
+        /// On which socket.
+        connection: ConnectionId,
+        /// The frame, at most [`limits::FRAME_BYTES`](partysync_protocol::limits::FRAME_BYTES) long.
+        text: String,
+    },
+    /// A binary frame came.
+    Binary {
+        /// On which socket.
+        connection: ConnectionId,
+    },
+    /// A socket is gone, by whoever's will.
+    Closed {
+        /// Which.
+        connection: ConnectionId,
+    },
+    /// The time that [`Effect::WakeAt`] asked for has come, or may have.
+    Alarm,
+}
+
+impl Event {
+    /// A socket of which nothing is known was opened.
+    pub fn opened(connection: ConnectionId) -> Self {
+        Event::Opened { connection, info: ConnectionInfo::default() }
+    }
+
+    /// A text frame came.
+    pub fn text(connection: ConnectionId, text: impl Into<String>) -> Self {
+        Event::Text { connection, text: text.into() }
+    }
+}
+
+/// What is known of a socket when it opens.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ConnectionInfo {
+    /// The id that a version 1 client chose for itself (`_pk`). Empty is none.
+    pub key: Option<String>,
+    /// Who it is, as the app's door found out. It goes into the log as the author.
+    pub identity: Option<String>,
+}
+
+/// What the home has to do, in this order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Effect {
+    /// Send a text frame.
+    Send {
+        /// To one socket.
+        to: ConnectionId,
+        /// The text.
+        frame: Frame,
+    },
+    /// Send one text frame to many.
+    Broadcast {
+        /// To these sockets,
+        to: Arc<[ConnectionId]>,
+        /// but not to this one.
+        except: Option<ConnectionId>,
+        /// The text.
+        frame: Frame,
+    },
+    /// Close a socket.
+    Close {
+        /// Which.
+        connection: ConnectionId,
+        /// The close code (SPEC 8.27).
+        code: u16,
+        /// In words.
+        reason: &'static str,
+    },
+    /// Send [`Event::Alarm`] at this time, instead of the time asked for before; `None`: not at all.
+    WakeAt(Option<Millis>),
+    /// Tell the operator.
+    Report(Report),
+}
+
+/// A text frame, shared by all that get it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Frame(Arc<str>);
+
+impl Frame {
+    /// The frame's bytes, shared.
+    pub fn into_shared(self) -> Arc<str> {
+        self.0
+    }
+}
+
+impl From<String> for Frame {
+    fn from(text: String) -> Self {
+        Frame(text.into())
+    }
+}
+
+impl Deref for Frame {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Something went wrong that no client is to blame for. It may name private data: for the operator's eyes only.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// What was being done.
+    pub during: &'static str,
+    /// What went wrong.
+    pub error: String,
+}

@@ -1,0 +1,87 @@
+//! Many steps in one transaction, and what to do when one of them destroys it (SPEC 5.2, 5.3).
+
+use partysync_model::{ActionError, Db, Verdict};
+use partysync_protocol::{ErrorCode, Retry};
+
+use crate::event::Report;
+use crate::step::{Outcome, Ran, Stepper, Work};
+use crate::{Room, SyncServer};
+
+impl<S: SyncServer, D: Db> Room<S, D> {
+    /// Runs steps in one transaction. When this returns, what it returns is durable.
+    pub(crate) fn run_group(&mut self, works: &[Work]) -> Vec<Ran> {
+        match self.attempt(works) {
+            Ok(ran) => ran,
+            Err(_) if works.len() > 1 => works.iter().map(|work| self.run_alone(work)).collect(),
+            Err(cause) => works.iter().map(|work| self.run_failed(work, &cause)).collect(),
+        }
+    }
+
+    fn run_alone(&mut self, work: &Work) -> Ran {
+        match self.attempt(std::slice::from_ref(work)) {
+            Ok(mut ran) if ran.len() == 1 => ran.remove(0),
+            Ok(_) => unsettled(ErrorCode::StorageFailed.into()),
+            Err(cause) => self.run_failed(work, &cause),
+        }
+    }
+
+    /// Runs steps in one transaction; nothing of them stays, here or in the database, if it is lost.
+    fn attempt(&mut self, works: &[Work]) -> Result<Vec<Ran>, ActionError> {
+        let before = self.head;
+        let mut all = Vec::with_capacity(works.len());
+        let mut cause = None;
+        let Room { db, channels, instance, clients, head, input, .. } = self;
+        let transaction = db.transaction(&mut |db| {
+            let mut stepper = Stepper { channels, instance, clients, head, input: *input };
+            for work in works {
+                match stepper.run(db, work) {
+                    Ok(ran) => all.push(ran),
+                    Err(lost) => {
+                        cause = Some(lost.cause);
+                        return Verdict::Undo;
+                    }
+                }
+            }
+            Verdict::Keep
+        });
+        let error = match (transaction, cause) {
+            (Ok(()), None) => return Ok(all),
+            (_, Some(cause)) => cause,
+            (Err(error), None) => error.into(),
+        };
+        self.head = before;
+        self.clients.forget();
+        self.instance.spoil();
+        Err(error)
+    }
+
+    /// A step that destroys its transaction even when it is alone in it.
+    fn run_failed(&mut self, work: &Work, cause: &ActionError) -> Ran {
+        let report = Some(Report { during: "the step's transaction", error: cause.to_string() });
+        let Work::Action(action) = work else {
+            return Ran { report, ..unsettled(cause.clone()) };
+        };
+        if cause.code().retry() == Retry::Later {
+            return Ran { report, ..unsettled(cause.clone()) };
+        }
+        let mut outcome = None;
+        let Room { db, channels, instance, clients, head, input, .. } = self;
+        let transaction = db.transaction(&mut |db| {
+            let mut stepper = Stepper { channels, instance, clients, head, input: *input };
+            outcome = Some(stepper.reject_alone(db, action, cause.to_wire()));
+            Verdict::Keep
+        });
+        match (transaction, outcome) {
+            (Ok(()), Some(outcome)) => Ran { made: Vec::new(), outcome, report },
+            (error, _) => {
+                self.clients.forget();
+                let error = error.err().map_or(ErrorCode::StorageFailed.into(), ActionError::from);
+                Ran { report, ..unsettled(error) }
+            }
+        }
+    }
+}
+
+fn unsettled(error: ActionError) -> Ran {
+    Ran { made: Vec::new(), outcome: Outcome::Unsettled(error.to_wire()), report: None }
+}

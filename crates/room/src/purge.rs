@@ -1,0 +1,154 @@
+//! What is kept for how long (SPEC 7.1 to 7.4). Purging changes no row that a client sees, and no version.
+
+use partysync_model::{Db, DbError, Value, Verdict, quote};
+use partysync_protocol::limits::{self, DAY_MS};
+use partysync_protocol::{Millis, Version};
+
+use crate::store::{self, Head, version_value};
+use crate::{Room, SyncServer};
+
+/// The name of the purge's timer.
+const PURGE: &str = "purge";
+
+/// How often it runs in a room that has something to purge.
+const PURGE_EVERY_MS: Millis = DAY_MS;
+
+/// Versions past [`limits::LOG_VERSIONS`] that make it run at once.
+const LOG_SLACK: u64 = limits::LOG_VERSIONS / 10;
+
+/// Rows marked deleted that one purge removes; the next one takes the rest.
+const MARKED_ROWS: i64 = 1_000;
+
+impl<S: SyncServer, D: Db> Room<S, D> {
+    /// The earliest time at which this room wants to be woken.
+    pub(crate) fn next_timer(&mut self) -> Result<Option<Millis>, DbError> {
+        let purge = store::timer(&mut self.db, PURGE)?;
+        Ok([purge, self.alarm_due()?].into_iter().flatten().min())
+    }
+}
+
+/// Purges if it is due, and makes sure that it will be.
+pub(crate) fn schedule<S: SyncServer, D: Db>(room: &mut Room<S, D>) -> Result<(), DbError> {
+    let overflow = room.head.cursor.version - room.floor > limits::LOG_VERSIONS + LOG_SLACK;
+    let now = room.input.now;
+    match store::timer(&mut room.db, PURGE)? {
+        Some(at) if at > now && !overflow => return Ok(()),
+        None if room.head.cursor.version == 0 => return Ok(()),
+        None if !overflow => return store::set_timer(&mut room.db, PURGE, Some(now + PURGE_EVERY_MS)),
+        _ => {}
+    }
+    let Room { db, channels, head, floor, .. } = room;
+    let mut result = Ok(*floor);
+    db.transaction(&mut |db| {
+        let names = channels.iter().map(|c| c.name.as_str());
+        result = purge(db, names, *head, *floor, now);
+        if result.is_ok() { Verdict::Keep } else { Verdict::Undo }
+    })?;
+    room.floor = result?;
+    // Handles of dropped clients must not be used again.
+    room.clients.forget();
+    Ok(())
+}
+
+/// Purges everything; returns the new floor.
+fn purge<'c>(
+    db: &mut dyn Db,
+    channels: impl Iterator<Item = &'c str>,
+    head: Head,
+    floor: Version,
+    now: Millis,
+) -> Result<Version, DbError> {
+    for channel in channels {
+        remove_marked(db, channel, head, now)?;
+    }
+    let yesterday = last_version_at(db, floor, head, now - limits::TOMBSTONE_PAYLOAD_DAYS * DAY_MS)?;
+    blank_payloads(db, yesterday)?;
+    let by_count = head.cursor.version.saturating_sub(limits::LOG_VERSIONS);
+    let by_age = last_version_at(db, floor, head, now - limits::LOG_DAYS * DAY_MS)?;
+    let floor = by_count.max(by_age).max(floor);
+    trim_log(db, floor)?;
+    trim_clients(db, now)?;
+    store::set_timer(db, PURGE, Some(now + PURGE_EVERY_MS))?;
+    Ok(floor)
+}
+
+/// Removes rows that raw SQL marked deleted a day ago. One whose removal would change other rows stays: only an action
+/// may change what clients see.
+fn remove_marked(db: &mut dyn Db, channel: &str, head: Head, now: Millis) -> Result<(), DbError> {
+    let table = quote(channel);
+    let before = now - limits::TOMBSTONE_PAYLOAD_DAYS * DAY_MS;
+    let sql = format!("SELECT id FROM {table} WHERE deleted_at IS NOT NULL AND deleted_at <= ? LIMIT ?");
+    let ids = store::all(db, &sql, &[before.into(), MARKED_ROWS.into()], |row| row.value(0).to_owned())?;
+    let delete = format!("DELETE FROM {table} WHERE id = ?");
+    let next = head.cursor.version + 1;
+    for id in ids {
+        db.transaction(&mut |db| {
+            let alone = store::run(db, &delete, std::slice::from_ref(&id))
+                .and_then(|()| store::changes_of(db, next, 2))
+                .is_ok_and(|changes| changes.len() == 1);
+            let uncaptured =
+                alone && store::run(db, "DELETE FROM _change WHERE version = ?", &[version_value(next)]).is_ok();
+            if uncaptured { Verdict::Keep } else { Verdict::Undo }
+        })?;
+    }
+    Ok(())
+}
+
+/// Payloads of actions go with the rows they made (SPEC 7.3).
+fn blank_payloads(db: &mut dyn Db, until: Version) -> Result<(), DbError> {
+    let purged = match store::meta(db, "purged")? {
+        Some(Value::Integer(purged)) => purged,
+        _ => 0,
+    };
+    let sql = "UPDATE _log SET action = NULL WHERE action IS NOT NULL AND version IN ( \
+               SELECT c.version FROM ( \
+               SELECT channel, id, max(version) AS died FROM _change \
+               WHERE op = 1 AND version > ?1 AND version <= ?2 GROUP BY channel, id) AS dead \
+               JOIN _change AS c ON c.channel = dead.channel AND c.id = dead.id AND c.version <= dead.died)";
+    store::run(db, sql, &[purged.into(), version_value(until)])?;
+    store::set_meta(db, "purged", version_value(until))
+}
+
+/// Drops what lies below the floor (SPEC 7.3), but for the newest tombstones (SPEC 7.4).
+fn trim_log(db: &mut dyn Db, floor: Version) -> Result<(), DbError> {
+    let floor = version_value(floor);
+    store::run(db, "DELETE FROM _log WHERE version < ?", std::slice::from_ref(&floor))?;
+    store::run(db, "DELETE FROM _change WHERE version <= ? AND op = 0", std::slice::from_ref(&floor))?;
+    let sql = "DELETE FROM _change WHERE op = 1 AND version <= ?1 AND version < ( \
+               SELECT version FROM _change WHERE op = 1 ORDER BY version DESC LIMIT 1 OFFSET ?2)";
+    store::run(db, sql, &[floor.clone(), (limits::TOMBSTONES as i64 - 1).into()])?;
+    store::set_meta(db, "floor", floor)
+}
+
+/// Drops outcomes and clients that are too old (SPEC 6.6, 6.7, 12.8).
+fn trim_clients(db: &mut dyn Db, now: Millis) -> Result<(), DbError> {
+    let days = |days: i64| Value::Integer(now - days * DAY_MS);
+    let outcomes = [days(limits::OUTCOME_DAYS)];
+    let clients = [days(limits::CLIENT_DAYS)];
+    // A number whose rejection is dropped must not look applied.
+    let sql = "UPDATE _client SET forgotten = max(forgotten, coalesce( \
+               (SELECT max(number) FROM _reject WHERE _reject.handle = _client.handle AND at < ?), 0))";
+    store::run(db, sql, &outcomes)?;
+    store::run(db, "DELETE FROM _reject WHERE at < ?", &outcomes)?;
+    store::run(db, "DELETE FROM _call WHERE at < ?", &[days(limits::CALL_DAYS)])?;
+    let sql = "DELETE FROM _reject WHERE handle IN (SELECT handle FROM _client WHERE seen_at < ?)";
+    store::run(db, sql, &clients)?;
+    store::run(db, "DELETE FROM _client WHERE seen_at < ?", &clients)
+}
+
+/// The last version made at a time or before it; the floor if none was.
+fn last_version_at(db: &mut dyn Db, floor: Version, head: Head, time: Millis) -> Result<Version, DbError> {
+    if head.at <= time {
+        return Ok(head.cursor.version);
+    }
+    // at(high) > time.
+    let (mut low, mut high) = (floor, head.cursor.version);
+    while high - low > 1 {
+        let middle = low + (high - low) / 2;
+        match store::head_at(db, middle)? {
+            Some(entry) if entry.at > time => high = middle,
+            _ => low = middle,
+        }
+    }
+    Ok(low)
+}

@@ -1,0 +1,488 @@
+//! What leaves the room, made from what is durable.
+
+use std::collections::BTreeMap;
+use std::collections::HashSet;
+
+use partysync_model::{Db, DbError, Origin, Value, push_row, push_tombstone, push_value};
+use partysync_protocol::v1::{self, From};
+use partysync_protocol::{ClientId, Cursor, ErrorCode, Version, WireError, limits, v2};
+
+use crate::channel::ChannelTable;
+use crate::connection::{Connection, Joined, Protocol};
+use crate::event::{ConnectionId, Effect, Frame, Report};
+use crate::step::{Change, Made, Outcome, Ran};
+use crate::store::{self, Head};
+use crate::{Room, SyncServer};
+
+/// How long a client waits before it sends an action again that could not be stored.
+const LATER_MS: u64 = 2_000;
+
+/// What an event asked for.
+#[derive(Debug)]
+pub(crate) enum Reply {
+    None,
+    Frame(ConnectionId, Frame),
+    Close(ConnectionId, u16, &'static str),
+    V1Sync {
+        connection: ConnectionId,
+        channel: usize,
+        from: From,
+    },
+    Join {
+        connection: ConnectionId,
+        client: ClientId,
+        last: u64,
+        cursor: Option<Cursor>,
+    },
+    Leave(ConnectionId),
+    /// `work` is an index into the batch's steps.
+    Action {
+        connection: ConnectionId,
+        work: usize,
+        reply: ActionReply,
+    },
+    Alarm(usize),
+}
+
+/// How an action's sender wants its answer.
+#[derive(Debug)]
+pub(crate) enum ActionReply {
+    V1 { channel: usize, id: String },
+    V2 { number: u64 },
+}
+
+/// Snapshots as they are sent, so that many who join at one version cost one encoding.
+#[derive(Debug, Default)]
+pub(crate) struct Snapshots {
+    version: Version,
+    /// Version 1's answer to a full sync, by the channel's index.
+    v1: BTreeMap<usize, Frame>,
+    v2: Option<Vec<Frame>>,
+}
+
+impl Snapshots {
+    fn at(&mut self, version: Version) -> &mut Self {
+        if self.version != version {
+            *self = Snapshots { version, ..Self::default() };
+        }
+        self
+    }
+}
+
+impl<S: SyncServer, D: Db> Room<S, D> {
+    /// Answers a batch. `before` is the cursor that all listeners hold.
+    pub(crate) fn reply_all(&mut self, before: Cursor, replies: Vec<Reply>, ran: &[Ran], effects: &mut Vec<Effect>) {
+        self.send_patch(before, ran, effects);
+        for reply in replies {
+            match reply {
+                Reply::None => {}
+                Reply::Frame(to, frame) => effects.push(Effect::Send { to, frame }),
+                Reply::Close(connection, code, reason) => effects.push(Effect::Close { connection, code, reason }),
+                Reply::V1Sync { connection, channel, from } => self.v1_sync(connection, channel, from, effects),
+                Reply::Join { connection, client, last, cursor } => {
+                    self.join(connection, client, last, cursor, effects);
+                }
+                Reply::Leave(to) => {
+                    self.connections.set_joined(to, None);
+                    let left = v2::Left { room: self.name.address().into(), error: None };
+                    effects.push(Effect::Send { to, frame: v2::encode(&left).into() });
+                }
+                Reply::Action { connection, work, reply } => {
+                    let Some(ran) = ran.get(work) else { continue };
+                    match reply {
+                        ActionReply::V1 { channel, id } => self.v1_action(connection, channel, &id, ran, effects),
+                        ActionReply::V2 { number } => {
+                            self.v1_broadcast_all(&ran.made, effects);
+                            self.v2_outcome(connection, number, &ran.outcome, effects);
+                        }
+                    }
+                }
+                Reply::Alarm(work) => {
+                    let Some(ran) = ran.get(work) else { continue };
+                    self.alarm_done(ran);
+                    self.v1_broadcast_all(&ran.made, effects);
+                }
+            }
+        }
+    }
+
+    /// One patch for all that the batch changed, to everyone who has joined (SPEC 8.23).
+    fn send_patch(&mut self, before: Cursor, ran: &[Ran], effects: &mut Vec<Effect>) {
+        let after = self.head.cursor;
+        if after == before {
+            return;
+        }
+        let to = self.connections.v2_listeners();
+        if to.is_empty() {
+            return;
+        }
+        let changes = ran.iter().flat_map(|r| &r.made).flat_map(|m| &m.changes);
+        let frame = patch(self.name.address(), &self.channels, before.version, after, changes);
+        effects.push(Effect::Broadcast { to, except: None, frame });
+    }
+
+    fn v1_action(&mut self, to: ConnectionId, channel: usize, id: &str, ran: &Ran, effects: &mut Vec<Effect>) {
+        let name = self.channels[channel].name.clone();
+        let rows = match &ran.outcome {
+            Outcome::Rejected(error) | Outcome::Unsettled(error) => {
+                self.v1_broadcast_all(&ran.made, effects);
+                effects.push(Effect::Send { to, frame: v1::error(&name, id, &error.text).into() });
+                return;
+            }
+            Outcome::Applied { own: true, .. } => {
+                let Some((own, others)) = ran.made.split_last() else { return };
+                self.v1_broadcast_all(others, effects);
+                let mut elsewhere = self.v1_rows(own);
+                let rows = elsewhere.remove(&channel).unwrap_or_default();
+                self.v1_broadcast(elsewhere, None, effects);
+                if !rows.is_empty() {
+                    let frame = v1::success(&name, id, &rows).into();
+                    effects.push(Effect::Send { to, frame });
+                    self.v1_broadcast(BTreeMap::from([(channel, rows)]), Some(to), effects);
+                    return;
+                }
+                rows
+            }
+            Outcome::Applied { own: false, .. } => {
+                self.v1_broadcast_all(&ran.made, effects);
+                String::new()
+            }
+            Outcome::Repeated { version } => match self.rows_of_version(*version, channel) {
+                Ok(rows) => rows,
+                Err(error) => {
+                    let error = partysync_model::ActionError::from(error);
+                    effects.push(Effect::Send { to, frame: v1::error(&name, id, error.text()).into() });
+                    return;
+                }
+            },
+        };
+        effects.push(Effect::Send { to, frame: v1::success(&name, id, &rows).into() });
+    }
+
+    fn v1_broadcast_all(&mut self, made: &[Made], effects: &mut Vec<Effect>) {
+        for made in made {
+            let rows = self.v1_rows(made);
+            self.v1_broadcast(rows, None, effects);
+        }
+    }
+
+    fn v1_broadcast(&mut self, rows: BTreeMap<usize, String>, except: Option<ConnectionId>, effects: &mut Vec<Effect>) {
+        for (channel, rows) in rows {
+            let to = self.connections.v1_listeners(channel);
+            if to.iter().any(|c| Some(*c) != except) {
+                let frame = v1::update(&self.channels[channel].name, &rows).into();
+                effects.push(Effect::Broadcast { to, except, frame });
+            }
+        }
+    }
+
+    /// A version's rows as version 1 has them, separated by commas, by channel.
+    fn v1_rows(&self, made: &Made) -> BTreeMap<usize, String> {
+        let mut rows: BTreeMap<usize, String> = BTreeMap::new();
+        for Change { channel, id, row } in &made.changes {
+            let out = rows.entry(*channel).or_default();
+            push_comma(out);
+            match row {
+                Some(row) => out.push_str(row),
+                // The step checked that the id can travel.
+                None => drop(push_tombstone(out, id.as_ref(), self.channels[*channel].columns.len(), made.head.at)),
+            }
+        }
+        rows
+    }
+
+    /// What a call that ran before has to show: its rows as they are now.
+    fn rows_of_version(&mut self, version: Option<Version>, channel: usize) -> Result<String, DbError> {
+        let Some(version) = version else { return Ok(String::new()) };
+        let at = store::head_at(&mut self.db, version)?.unwrap_or(self.head).at;
+        let keys = store::changes_of(&mut self.db, version, limits::ACTION_ROWS)?;
+        let mut rows = String::new();
+        for key in keys.into_iter().filter(|k| k.channel == self.channels[channel].number) {
+            let row = read_row(&mut self.db, &self.channels[channel], &key.id)?;
+            push_comma(&mut rows);
+            match row {
+                Some(row) => rows.push_str(&row),
+                None => drop(push_tombstone(&mut rows, key.id.as_ref(), self.channels[channel].columns.len(), at)),
+            }
+        }
+        Ok(rows)
+    }
+
+    fn v1_sync(&mut self, to: ConnectionId, channel: usize, from: From, effects: &mut Vec<Effect>) {
+        match self.v1_sync_frames(channel, from) {
+            Ok(frames) => {
+                self.connections.set_synced(to, channel);
+                effects.extend(frames.into_iter().map(|frame| Effect::Send { to, frame }));
+            }
+            Err(error) => {
+                let text = ErrorCode::StorageFailed.text();
+                effects.push(Effect::Send { to, frame: v1::exception(text).into() });
+                effects.push(Effect::Report(Report { during: "sync", error: error.to_string() }));
+            }
+        }
+    }
+
+    /// The answer to a sync, and the tombstones after it (SPEC 12.9).
+    fn v1_sync_frames(&mut self, channel: usize, from: From) -> Result<Vec<Frame>, DbError> {
+        let since = match from {
+            From::Nothing => return Ok(vec![self.v1_snapshot(channel)?]),
+            From::Time(time) => version_before(&mut self.db, self.floor, self.head, time)?,
+            From::Unknown => None,
+        };
+        let name = self.channels[channel].name.clone();
+        let (first, dead) = match since {
+            None => (self.v1_snapshot(channel)?, self.all_tombstones(channel)?),
+            Some(version) => {
+                let (live, dead) = self.v1_changes(channel, version)?;
+                (v1::sync(&name, &live).into(), dead)
+            }
+        };
+        let tombstones = (!dead.is_empty()).then(|| v1::update(&name, &dead).into());
+        Ok([first].into_iter().chain(tombstones).collect())
+    }
+
+    fn v1_snapshot(&mut self, channel: usize) -> Result<Frame, DbError> {
+        let cached = self.snapshots.at(self.head.cursor.version).v1.get(&channel);
+        if let Some(frame) = cached {
+            return Ok(frame.clone());
+        }
+        let mut rows = String::new();
+        read_live(&mut self.db, &self.channels[channel], &mut |row| {
+            push_comma(&mut rows);
+            rows.push_str(row);
+        })?;
+        let frame = Frame::from(v1::sync(&self.channels[channel].name, &rows));
+        self.snapshots.v1.insert(channel, frame.clone());
+        Ok(frame)
+    }
+
+    /// Live rows and tombstones changed after a version.
+    fn v1_changes(&mut self, channel: usize, since: Version) -> Result<(String, String), DbError> {
+        let table = &self.channels[channel];
+        let (mut live, mut dead) = (String::new(), String::new());
+        for key in store::changes_since(&mut self.db, since)?.into_iter().filter(|k| k.channel == table.number) {
+            match read_row(&mut self.db, table, &key.id)? {
+                Some(row) => {
+                    push_comma(&mut live);
+                    live.push_str(&row);
+                }
+                None => {
+                    push_comma(&mut dead);
+                    // The newest time: the client's next `from` must not lie before what it has just got.
+                    let _ = push_tombstone(&mut dead, key.id.as_ref(), table.columns.len(), self.head.at);
+                }
+            }
+        }
+        Ok((live, dead))
+    }
+
+    fn all_tombstones(&mut self, channel: usize) -> Result<String, DbError> {
+        let table = &self.channels[channel];
+        let mut dead = String::new();
+        for (id, _) in store::tombstones(&mut self.db, table.number)? {
+            if read_row(&mut self.db, table, &id)?.is_none() {
+                push_comma(&mut dead);
+                let _ = push_tombstone(&mut dead, id.as_ref(), table.columns.len(), self.head.at);
+            }
+        }
+        Ok(dead)
+    }
+
+    fn join(
+        &mut self,
+        to: ConnectionId,
+        client: ClientId,
+        last: u64,
+        cursor: Option<Cursor>,
+        effects: &mut Vec<Effect>,
+    ) {
+        match self.join_frames(to, client, last, cursor) {
+            Ok(frames) => {
+                self.connections.set_joined(to, Some(Joined { client, known: 0, live: true }));
+                effects.extend(frames.into_iter().map(|frame| Effect::Send { to, frame }));
+            }
+            Err(error) => {
+                self.connections.set_joined(to, None);
+                let left = v2::Left { room: self.name.address().into(), error: Some(error) };
+                effects.push(Effect::Send { to, frame: v2::encode(&left).into() });
+            }
+        }
+    }
+
+    fn join_frames(
+        &mut self,
+        connection: ConnectionId,
+        client: ClientId,
+        last: u64,
+        cursor: Option<Cursor>,
+    ) -> Result<Vec<Frame>, WireError> {
+        let storage = |error: DbError| WireError::from(partysync_model::ActionError::from(error).code());
+        let known = store::client(&mut self.db, &client.to_string()).map_err(storage)?;
+        let identity = self.connections.get_mut(connection).and_then(|c: &mut Connection| c.info.identity.clone());
+        if known.as_ref().is_some_and(|known| known.identity != identity) {
+            return Err(ErrorCode::ClientTaken.into());
+        }
+        let valid = match cursor {
+            Some(cursor) if cursor.version >= self.floor => {
+                let head = store::head_at(&mut self.db, cursor.version).map_err(storage)?;
+                head.is_some_and(|head| head.cursor == cursor).then_some(cursor.version)
+            }
+            _ => None,
+        };
+        let joined = v2::Joined {
+            room: self.name.address().into(),
+            version: self.head.cursor.version,
+            stamp: self.head.cursor.stamp,
+            last: known.as_ref().map_or(0, |k| k.last),
+            known: known.is_some() || last == 0,
+            reset: valid.is_none(),
+            channels: self.channels.iter().map(|c| (c.name.clone(), c.columns.clone())).collect(),
+        };
+        let mut frames = vec![Frame::from(v2::encode(&joined))];
+        match valid {
+            None => frames.extend(self.v2_snapshot().map_err(storage)?),
+            Some(version) if version == self.head.cursor.version => {}
+            Some(version) => frames.push(self.catch_up(version).map_err(storage)?),
+        }
+        Ok(frames)
+    }
+
+    fn v2_snapshot(&mut self) -> Result<Vec<Frame>, DbError> {
+        if let Some(frames) = &self.snapshots.at(self.head.cursor.version).v2 {
+            return Ok(frames.clone());
+        }
+        let mut frames = Vec::new();
+        for (index, channel) in self.channels.iter().enumerate() {
+            let mut chunks = vec![String::new()];
+            let mut rows = 0;
+            read_live(&mut self.db, channel, &mut |row| {
+                if rows > 0 && rows % limits::SNAPSHOT_ROWS == 0 {
+                    chunks.push(String::new());
+                }
+                rows += 1;
+                if let Some(chunk) = chunks.last_mut() {
+                    push_comma(chunk);
+                    chunk.push_str(row);
+                }
+            })?;
+            let last_channel = index + 1 == self.channels.len();
+            let last_chunk = chunks.len() - 1;
+            frames.extend(chunks.iter().enumerate().map(|(i, rows)| {
+                let more = !(last_channel && i == last_chunk);
+                Frame::from(v2::snapshot(self.name.address(), &channel.name, rows, more))
+            }));
+        }
+        self.snapshots.v2 = Some(frames.clone());
+        Ok(frames)
+    }
+
+    /// A patch from a version to the newest (SPEC 8.22).
+    fn catch_up(&mut self, since: Version) -> Result<Frame, DbError> {
+        let mut changes = Vec::new();
+        for key in store::changes_since(&mut self.db, since)? {
+            let Some(channel) = self.channels.iter().position(|c| c.number == key.channel) else { continue };
+            let row = read_row(&mut self.db, &self.channels[channel], &key.id)?;
+            changes.push(Change { channel, id: key.id, row });
+        }
+        Ok(patch(self.name.address(), &self.channels, since, self.head.cursor, changes.iter()))
+    }
+
+    fn v2_outcome(&mut self, to: ConnectionId, number: u64, outcome: &Outcome, effects: &mut Vec<Effect>) {
+        let in_room = self
+            .connections
+            .get_mut(to)
+            .is_some_and(|c| matches!(c.protocol, Protocol::V2 { joined: Some(Joined { live: true, .. }) }));
+        if !in_room {
+            return;
+        }
+        let room = self.name.address();
+        let frame = match outcome {
+            Outcome::Applied { version, .. } => v2::ack(room, number, *version),
+            Outcome::Repeated { version } => v2::ack(room, number, version.unwrap_or(self.head.cursor.version)),
+            Outcome::Rejected(error) => v2::encode(&v2::Reject { room: room.into(), number, error: error.clone() }),
+            Outcome::Unsettled(error) => {
+                v2::encode(&v2::Later { room: room.into(), number, after_ms: LATER_MS, error: error.clone() })
+            }
+        };
+        effects.push(Effect::Send { to, frame: frame.into() });
+    }
+}
+
+/// Writes changes as a patch: each key once, as the last of its changes left it.
+fn patch<'c>(
+    room: &str,
+    channels: &[ChannelTable],
+    from: Version,
+    to: Cursor,
+    changes: impl DoubleEndedIterator<Item = &'c Change>,
+) -> Frame {
+    let mut seen = HashSet::new();
+    let mut lists: BTreeMap<usize, (String, String)> = BTreeMap::new();
+    for Change { channel, id, row } in changes.rev() {
+        let mut key = String::new();
+        // The step checked that the id can travel.
+        let _ = push_value(&mut key, id.as_ref());
+        if !seen.insert((*channel, key.clone())) {
+            continue;
+        }
+        let (puts, deletes) = lists.entry(*channel).or_default();
+        let (list, entry) = match row {
+            Some(row) => (puts, row),
+            None => (deletes, &key),
+        };
+        push_comma(list);
+        list.push_str(entry);
+    }
+    let changes =
+        lists.iter().map(|(i, (puts, deletes))| (channels[*i].name.as_str(), puts.as_str(), deletes.as_str()));
+    v2::patch(room, from, to, changes).into()
+}
+
+/// The version before the first whose time is `time` or later: what a client has that knows all before `time`. `None` if the log
+/// does not say: the time is before the floor's or after the newest.
+fn version_before(db: &mut dyn Db, floor: Version, head: Head, time: i64) -> Result<Option<Version>, DbError> {
+    let Some(oldest) = store::head_at(db, floor)? else { return Ok(None) };
+    if time <= oldest.at || time > head.at {
+        return Ok(None);
+    }
+    // Times grow with versions (SPEC 2.5): at(low) < time <= at(high).
+    let (mut low, mut high) = (floor, head.cursor.version);
+    while high - low > 1 {
+        let middle = low + (high - low) / 2;
+        match store::head_at(db, middle)? {
+            Some(entry) if entry.at < time => low = middle,
+            Some(_) => high = middle,
+            None => return Ok(None),
+        }
+    }
+    Ok(Some(low))
+}
+
+/// A live row as JSON.
+fn read_row(db: &mut dyn Db, channel: &ChannelTable, id: &Value) -> Result<Option<String>, DbError> {
+    let mut found = None;
+    db.query(Origin::Engine, &channel.select_one, std::slice::from_ref(id), &mut |row| {
+        if row.value(channel.deleted_at()) == partysync_model::ValueRef::Null {
+            let mut json = String::new();
+            found = push_row(&mut json, row).is_ok().then_some(json);
+        }
+    })?;
+    Ok(found)
+}
+
+/// Shows all live rows as JSON. What cannot travel was there before the table was a channel; it is left out.
+fn read_live(db: &mut dyn Db, channel: &ChannelTable, each: &mut dyn FnMut(&str)) -> Result<(), DbError> {
+    let mut json = String::new();
+    db.query(Origin::Engine, &channel.select_live, &[], &mut |row| {
+        json.clear();
+        if push_row(&mut json, row).is_ok() {
+            each(&json);
+        }
+    })
+}
+
+fn push_comma(list: &mut String) {
+    if !list.is_empty() {
+        list.push(',');
+    }
+}

@@ -1,0 +1,297 @@
+use std::borrow::Cow;
+use std::fmt;
+
+use partysync_model::{Db, DbError};
+use partysync_protocol::v2::{self, Welcome};
+use partysync_protocol::{Cursor, ErrorCode, Millis, Version, limits, v1};
+
+use crate::channel::ChannelTable;
+use crate::connection::{Connection, Connections, Joined, Protocol};
+use crate::event::{ConnectionId, Effect, Event, Input, Report};
+use crate::instance::Instance;
+use crate::reply::{ActionReply, Reply, Snapshots};
+use crate::step::{ALARM, ActionWork, Clients, Outcome, Ran, Sender, Work};
+use crate::store::Head;
+use crate::{ConnectionInfo, SyncServer, purge, store};
+
+/// How long after an alarm failed it runs again; doubled for each time it failed before.
+const ALARM_RETRY_MS: Millis = 2_000;
+
+/// How often that is doubled at the most.
+const ALARM_RETRY_DOUBLINGS: u32 = 6;
+
+/// A room's address: its party and its name, both as they stand in a URL's path.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RoomName {
+    address: String,
+    party_len: usize,
+}
+
+impl RoomName {
+    /// The room `room` of the party `party`.
+    pub fn new(party: &str, room: &str) -> Self {
+        RoomName { address: format!("{party}/{room}"), party_len: party.len() }
+    }
+
+    /// `party/room`, as frames name it (SPEC 8.3).
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// The party.
+    pub fn party(&self) -> &str {
+        &self.address[..self.party_len]
+    }
+
+    /// The room's raw name.
+    pub fn room(&self) -> &str {
+        &self.address[self.party_len + 1..]
+    }
+}
+
+impl fmt::Display for RoomName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.address)
+    }
+}
+
+/// One room. See the crate's documentation for how it is driven.
+pub struct Room<S, D> {
+    pub(crate) name: RoomName,
+    pub(crate) db: D,
+    pub(crate) channels: Vec<ChannelTable>,
+    pub(crate) instance: Instance<S>,
+    pub(crate) clients: Clients,
+    pub(crate) connections: Connections,
+    pub(crate) snapshots: Snapshots,
+    pub(crate) head: Head,
+    pub(crate) floor: Version,
+    pub(crate) input: Input,
+    /// The alarm that the home was asked for.
+    pub(crate) wake_at: Option<Millis>,
+    /// How often `on_alarm` failed since it last succeeded.
+    pub(crate) alarm_failures: u32,
+    /// When it runs again after a failure.
+    pub(crate) alarm_retry_at: Option<Millis>,
+}
+
+impl<S: SyncServer, D: Db> Room<S, D> {
+    /// Handles a batch of events. All effects appear after what they reflect is durable; they are to be carried out in
+    /// order. An effect may name a connection that is closed by then.
+    pub fn handle(&mut self, input: Input, events: Vec<Event>, effects: &mut Vec<Effect>) {
+        self.input = input;
+        let before = self.head.cursor;
+        let mut works = Vec::new();
+        let replies: Vec<Reply> = events.into_iter().flat_map(|event| self.route(event, &mut works)).collect();
+        let mut ran = Vec::with_capacity(works.len());
+        for group in works.chunks(limits::GROUP_ACTIONS) {
+            ran.extend(self.run_group(group));
+        }
+        self.reply_all(before, replies, &ran, effects);
+        effects.extend(ran.iter().filter_map(|r| r.report.clone()).map(Effect::Report));
+        self.keep_house(effects);
+    }
+
+    /// The cursor of the room's newest version.
+    pub fn cursor(&self) -> Cursor {
+        self.head.cursor
+    }
+
+    /// The room's address.
+    pub fn name(&self) -> &RoomName {
+        &self.name
+    }
+
+    /// How many sockets the room has.
+    pub fn connections(&self) -> usize {
+        self.connections.len()
+    }
+
+    /// The database, for tests and tools. Whoever writes to it goes behind the room's back.
+    pub fn db_mut(&mut self) -> &mut D {
+        &mut self.db
+    }
+
+    /// Gives the database back: the room leaves memory.
+    pub fn into_db(self) -> D {
+        self.db
+    }
+
+    /// Reads an event; notes what is to be run and what is to be answered.
+    fn route(&mut self, event: Event, works: &mut Vec<Work>) -> Option<Reply> {
+        match event {
+            Event::Opened { connection, info } => self.opened(connection, info),
+            Event::Closed { connection } => {
+                self.connections.close(connection);
+                None
+            }
+            Event::Alarm => {
+                works.push(Work::Alarm);
+                Some(Reply::Alarm(works.len() - 1))
+            }
+            Event::Binary { connection } => self.binary(connection),
+            Event::Text { connection, text } => self.text(connection, &text, works),
+        }
+    }
+
+    fn opened(&mut self, connection: ConnectionId, info: ConnectionInfo) -> Option<Reply> {
+        if self.connections.len() >= limits::ROOM_CONNECTIONS {
+            return Some(Reply::Close(connection, 1013, "the room is full"));
+        }
+        self.connections.open(connection, info);
+        None
+    }
+
+    /// Version 1 ignores binary frames (SPEC 12.2), version 2 has none (SPEC 8.27).
+    fn binary(&mut self, connection: ConnectionId) -> Option<Reply> {
+        let c = self.connections.get_mut(connection)?;
+        matches!(c.protocol, Protocol::V2 { .. }).then_some(Reply::Close(
+            connection,
+            1003,
+            "this protocol has no binary frames",
+        ))
+    }
+
+    fn text(&mut self, connection: ConnectionId, text: &str, works: &mut Vec<Work>) -> Option<Reply> {
+        let c = self.connections.get_mut(connection)?;
+        if matches!(c.protocol, Protocol::Unknown) {
+            if v2::Up::is_hello(text) {
+                return Some(hello(connection, c, text));
+            }
+            c.protocol = Protocol::V1 { synced: 0 };
+        }
+        match c.protocol {
+            Protocol::V2 { .. } => Some(self.v2_frame(connection, text, works)),
+            _ => Some(self.v1_frame(connection, text, works)),
+        }
+    }
+
+    fn v1_frame(&mut self, connection: ConnectionId, text: &str, works: &mut Vec<Work>) -> Reply {
+        let bad = |code: ErrorCode| Reply::Frame(connection, v1::exception(code.text()).into());
+        let (id, channel, action) = match v1::Up::parse(text) {
+            Err(v1::BadFrame) => return bad(ErrorCode::BadMessage),
+            Ok(v1::Up::Sync { channel, from }) => {
+                return match self.channel_index(&channel) {
+                    Some(channel) => Reply::V1Sync { connection, channel, from },
+                    None => bad(ErrorCode::UnknownChannel),
+                };
+            }
+            Ok(v1::Up::Action { id, .. }) if id.get().len() > limits::CALL_ID_BYTES => {
+                return bad(ErrorCode::BadMessage);
+            }
+            Ok(v1::Up::Action { id, channel, action }) => (id.get(), channel, action.get()),
+        };
+        let Some(index) = self.channel_index(&channel) else {
+            let error = v1::error(&channel, id, ErrorCode::UnknownChannel.text());
+            return Reply::Frame(connection, error.into());
+        };
+        let info = self.connections.get_mut(connection).map(|c| c.info.clone()).unwrap_or_default();
+        works.push(Work::Action(ActionWork {
+            sender: Sender::Keyed { key: info.key.filter(|k| !k.is_empty()), call: id.to_owned() },
+            channel: index,
+            action: action.to_owned(),
+            author: info.identity,
+        }));
+        Reply::Action {
+            connection,
+            work: works.len() - 1,
+            reply: ActionReply::V1 { channel: index, id: id.to_owned() },
+        }
+    }
+
+    fn v2_frame(&mut self, connection: ConnectionId, text: &str, works: &mut Vec<Work>) -> Reply {
+        let error = |room: Option<&str>, code: ErrorCode| {
+            let message = v2::ErrorMessage { room: room.map(Cow::from), error: code.into() };
+            Reply::Frame(connection, v2::encode(&message).into())
+        };
+        let Ok(up) = v2::Up::parse(text) else { return error(None, ErrorCode::BadMessage) };
+        let room = match &up {
+            v2::Up::Hello { .. } => return error(None, ErrorCode::BadMessage),
+            v2::Up::Ping => return Reply::Frame(connection, v2::pong().into()),
+            v2::Up::Join { room, .. } => {
+                if **room != *self.name.address() {
+                    return error(Some(room), ErrorCode::TooManyRooms);
+                }
+                room
+            }
+            v2::Up::Action { room, .. } | v2::Up::Have { room, .. } | v2::Up::Leave { room } => room,
+        };
+        let Some(Connection { protocol: Protocol::V2 { joined }, info }) = self.connections.get_mut(connection) else {
+            return Reply::None;
+        };
+        let in_room = **room == *self.name.address();
+        match (up, joined) {
+            (v2::Up::Join { client, last, cursor, .. }, joined) => {
+                *joined = Some(Joined { client, known: 0, live: false });
+                Reply::Join { connection, client, last, cursor }
+            }
+            (v2::Up::Action { number, channel, action, .. }, Some(joined)) if in_room => {
+                let sender = Sender::Numbered { client: joined.client, number, known: joined.known };
+                let author = info.identity.clone();
+                let action = action.get().to_owned();
+                let Some(channel) = self.channel_index(&channel) else {
+                    return error(Some(self.name.address()), ErrorCode::UnknownChannel);
+                };
+                works.push(Work::Action(ActionWork { sender, channel, action, author }));
+                Reply::Action { connection, work: works.len() - 1, reply: ActionReply::V2 { number } }
+            }
+            (v2::Up::Have { number, .. }, Some(joined)) if in_room => {
+                joined.known = joined.known.max(number);
+                Reply::None
+            }
+            (v2::Up::Leave { .. }, Some(_)) if in_room => Reply::Leave(connection),
+            (v2::Up::Action { room, .. } | v2::Up::Have { room, .. } | v2::Up::Leave { room }, _) => {
+                error(Some(&room), ErrorCode::NotJoined)
+            }
+            (v2::Up::Hello { .. } | v2::Up::Ping, _) => Reply::None,
+        }
+    }
+
+    pub(crate) fn channel_index(&self, name: &str) -> Option<usize> {
+        self.channels.iter().position(|c| c.name == name)
+    }
+
+    /// What is to be done after each batch: timers, the purge, the home's alarm.
+    fn keep_house(&mut self, effects: &mut Vec<Effect>) {
+        let kept = purge::schedule(self).and_then(|()| self.next_timer());
+        match kept {
+            Ok(next) if next != self.wake_at => {
+                self.wake_at = next;
+                effects.push(Effect::WakeAt(next));
+            }
+            Ok(_) => {}
+            Err(error) => effects.push(Effect::Report(Report { during: "timers", error: error.to_string() })),
+        }
+    }
+
+    /// Notes the outcome of `on_alarm`: it stays due until it succeeds.
+    pub(crate) fn alarm_done(&mut self, ran: &Ran) {
+        if matches!(ran.outcome, Outcome::Applied { .. }) {
+            self.alarm_failures = 0;
+            self.alarm_retry_at = None;
+        } else {
+            let delay = ALARM_RETRY_MS << self.alarm_failures.min(ALARM_RETRY_DOUBLINGS);
+            self.alarm_failures += 1;
+            self.alarm_retry_at = Some(self.input.now + delay);
+        }
+    }
+
+    /// When the app's alarm is to run next.
+    pub(crate) fn alarm_due(&mut self) -> Result<Option<Millis>, DbError> {
+        let retry_at = self.alarm_retry_at;
+        Ok(store::timer(&mut self.db, ALARM)?.map(|at| retry_at.map_or(at, |retry_at| at.max(retry_at))))
+    }
+}
+
+/// The answer to a connection's first frame, which asks for version 2.
+fn hello(connection: ConnectionId, c: &mut Connection, text: &str) -> Reply {
+    match v2::Up::parse(text) {
+        Ok(v2::Up::Hello { versions }) if versions.contains(&v2::VERSION) => {
+            c.protocol = Protocol::V2 { joined: None };
+            let welcome =
+                Welcome { version: v2::VERSION, rooms: 1, ping_ms: limits::PING_MS, frame_bytes: limits::FRAME_BYTES };
+            Reply::Frame(connection, v2::encode(&welcome).into())
+        }
+        _ => Reply::Close(connection, 4400, "no protocol version in common"),
+    }
+}

@@ -1,0 +1,635 @@
+//! One step: an action, an alarm or a start, in a savepoint of its own.
+
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use partysync_model::{ActionError, Db, DbErrorKind, Origin, Seed, Tx, Verdict, push_row, push_value};
+use partysync_model::{Columns, DbError, Value, ValueRef};
+use partysync_protocol::{ClientId, Cursor, ErrorCode, Millis, Stamp, Version, WireError, limits};
+
+use crate::channel::ChannelTable;
+use crate::event::Report;
+use crate::instance::Instance;
+use crate::store::{self, CallOutcome, ChangedKey, Client, Head, LogEntry};
+use crate::{Call, Changed, Input, SyncServer};
+
+/// How often a step's rows are looked at again because stamping them changed others, through triggers of the app.
+const STAMP_ROUNDS: usize = 8;
+
+/// Clients whose numbers are kept in memory. Past it the memory is emptied and fills again from the table.
+const CACHED_CLIENTS: usize = 1_024;
+
+/// The name of the timer behind `on_alarm`.
+pub(crate) const ALARM: &str = "alarm";
+
+/// A step that somebody asked for.
+#[derive(Debug, Clone)]
+pub(crate) enum Work {
+    Action(ActionWork),
+    Alarm,
+}
+
+/// An action that is to be run.
+#[derive(Debug, Clone)]
+pub(crate) struct ActionWork {
+    pub(crate) sender: Sender,
+    /// An index into the room's channels.
+    pub(crate) channel: usize,
+    pub(crate) action: String,
+    pub(crate) author: Option<String>,
+}
+
+/// How an action is named, so that it runs once.
+#[derive(Debug, Clone)]
+pub(crate) enum Sender {
+    /// Version 2: by a client and its number. `known` is the highest number whose outcome the client has.
+    Numbered { client: ClientId, number: u64, known: u64 },
+    /// Version 1: by `_pk` and the call's id as JSON. Without `_pk` it has no name.
+    Keyed { key: Option<String>, call: String },
+}
+
+/// What a step did.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    /// The versions it made: at most one of its own, after those of `on_start` if the instance was made anew.
+    pub(crate) made: Vec<Made>,
+    pub(crate) outcome: Outcome,
+    pub(crate) report: Option<Report>,
+}
+
+/// A version and what it changed.
+#[derive(Debug)]
+pub(crate) struct Made {
+    pub(crate) head: Head,
+    pub(crate) changes: Vec<Change>,
+}
+
+/// A row as a version left it.
+#[derive(Debug)]
+pub(crate) struct Change {
+    /// An index into the room's channels.
+    pub(crate) channel: usize,
+    pub(crate) id: Value,
+    /// The row as JSON; `None` if it is gone.
+    pub(crate) row: Option<String>,
+}
+
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// Its effect shows at this version. `own`: it made the last of [`Ran::made`].
+    Applied { version: Version, own: bool },
+    /// It was applied before, making this version if any.
+    Repeated { version: Option<Version> },
+    /// For good.
+    Rejected(WireError),
+    /// Not settled: it may be sent again.
+    Unsettled(WireError),
+}
+
+/// The transaction is gone, and all steps in it with it.
+#[derive(Debug)]
+pub(crate) struct Lost {
+    pub(crate) cause: ActionError,
+}
+
+/// A client's memory, by the name under which it is stored.
+#[derive(Debug, Default)]
+pub(crate) struct Clients(HashMap<String, Client>);
+
+impl Clients {
+    /// What was learnt in a transaction that is gone is not so.
+    pub(crate) fn forget(&mut self) {
+        self.0.clear();
+    }
+
+    fn find(&mut self, db: &mut dyn Db, name: &str) -> Result<Option<Client>, DbError> {
+        match self.0.get(name) {
+            Some(client) => Ok(Some(client.clone())),
+            None => store::client(db, name),
+        }
+    }
+
+    fn keep(&mut self, name: String, client: Client) {
+        if self.0.len() >= CACHED_CLIENTS {
+            self.0.clear();
+        }
+        self.0.insert(name, client);
+    }
+}
+
+/// What runs steps: the parts of a room that they touch.
+pub(crate) struct Stepper<'r, S> {
+    pub(crate) channels: &'r [ChannelTable],
+    pub(crate) instance: &'r mut Instance<S>,
+    pub(crate) clients: &'r mut Clients,
+    pub(crate) head: &'r mut Head,
+    pub(crate) input: Input,
+}
+
+/// Who is behind a step, for the log.
+#[derive(Default, Clone, Copy)]
+struct Origins<'a> {
+    handle: Option<i64>,
+    number: Option<u64>,
+    author: Option<&'a str>,
+    action: Option<&'a str>,
+}
+
+/// What a step is, apart from the app's code in it.
+struct Plan<'a> {
+    origin: Origin,
+    seed: Seed,
+    who: Origins<'a>,
+    /// The channel for which the app may claim rows.
+    claims: Option<usize>,
+    /// The app's alarm goes, unless the step sets it again.
+    takes_alarm: bool,
+}
+
+type Settle<'s> = dyn FnMut(&mut dyn Db, Option<Version>) -> Result<(), DbError> + 's;
+
+type Body<'b, S> = dyn FnMut(&mut S, &mut Tx<'_>) -> Result<Changed, ActionError> + 'b;
+
+impl<S: SyncServer> Stepper<'_, S> {
+    /// Runs a step in the open transaction.
+    pub(crate) fn run(&mut self, db: &mut dyn Db, work: &Work) -> Result<Ran, Lost> {
+        let mut made = Vec::new();
+        match self.ensure_started(db)? {
+            Ok(version) => made.extend(version),
+            Err(error) => return Ok(failed_start(error)),
+        }
+        let (outcome, report) = match work {
+            Work::Action(work) => self.action(db, work, &mut made),
+            Work::Alarm => self.alarm(db, &mut made),
+        }?;
+        Ok(Ran { made, outcome, report })
+    }
+
+    /// Makes the app's value if there is none, with `on_start` as a step of its own.
+    pub(crate) fn ensure_started(&mut self, db: &mut dyn Db) -> Result<Result<Option<Made>, ActionError>, Lost> {
+        if self.instance.is_started() {
+            return Ok(Ok(None));
+        }
+        let mut server = self.instance.make();
+        let plan = Plan {
+            origin: Origin::Setup,
+            seed: Seed::of_step("start", &self.input.random.to_be_bytes()),
+            who: Origins { author: Some("on_start"), ..Origins::default() },
+            claims: None,
+            takes_alarm: false,
+        };
+        let mut body = |server: &mut S, tx: &mut Tx<'_>| server.on_start(tx).map(|()| Changed::Captured);
+        let started = self.savepoint(db, &plan, &mut server, &mut body, &mut |_, _| Ok(()))?;
+        if started.is_ok() {
+            self.instance.set_started(server);
+        }
+        Ok(started)
+    }
+
+    /// Runs `on_alarm` if it is due. The timer goes in the same savepoint as the effect comes.
+    fn alarm(&mut self, db: &mut dyn Db, made: &mut Vec<Made>) -> Result<(Outcome, Option<Report>), Lost> {
+        match store::timer(db, ALARM) {
+            Ok(Some(at)) if at <= self.input.now => {}
+            Ok(_) => return Ok((Outcome::Applied { version: self.head.cursor.version, own: false }, None)),
+            Err(error) => return Ok((Outcome::Unsettled(ActionError::from(error).to_wire()), None)),
+        }
+        let plan = Plan {
+            origin: Origin::Action,
+            seed: Seed::of_step(ALARM, &self.head.cursor.stamp.get().to_be_bytes()),
+            who: Origins { author: Some("on_alarm"), ..Origins::default() },
+            claims: None,
+            takes_alarm: true,
+        };
+        let mut body = |server: &mut S, tx: &mut Tx<'_>| server.on_alarm(tx).map(|()| Changed::Captured);
+        Ok(match self.on_instance(db, &plan, &mut body, &mut |_, _| Ok(()))? {
+            Ok(version) => (self.applied(version, made), None),
+            Err(error) => (Outcome::Unsettled(error.to_wire()), report("on_alarm", &error)),
+        })
+    }
+
+    fn action(
+        &mut self,
+        db: &mut dyn Db,
+        work: &ActionWork,
+        made: &mut Vec<Made>,
+    ) -> Result<(Outcome, Option<Report>), Lost> {
+        if work.action.len() > limits::ACTION_BYTES {
+            let outcome = self.settle_rejected(db, work, None, ErrorCode::TooLarge.into());
+            return Ok((outcome, None));
+        }
+        let (name, client) = match self.sender(db, work) {
+            Ok(sender) => sender,
+            Err(outcome) => return Ok((outcome, None)),
+        };
+        let who = Origins {
+            handle: client.as_ref().map(|c| c.handle),
+            number: work.sender.number(),
+            author: work.author.as_deref(),
+            action: Some(&work.action),
+        };
+        let channel = work.channel;
+        let call = Call { channel: &self.channels[channel].name, action: &work.action, author: work.author.as_deref() };
+        let mut body = |server: &mut S, tx: &mut Tx<'_>| server.on_action(tx, &call);
+        let now = self.input.now;
+        let mut settle = |db: &mut dyn Db, version| settle_applied(db, work, client.as_ref(), version, now);
+        let seed = work.seed(self.input);
+        let plan = Plan { origin: Origin::Action, seed, who, claims: Some(channel), takes_alarm: false };
+        let done = self.on_instance(db, &plan, &mut body, &mut settle)?;
+        let error = match done {
+            Ok(version) => {
+                self.remember(name, client, work);
+                return Ok((self.applied(version, made), None));
+            }
+            Err(error) => error,
+        };
+        // A repeated call may fail because its first run succeeded: then that is its outcome.
+        if let (Sender::Keyed { call, .. }, Some(client)) = (&work.sender, &client) {
+            match store::call(db, client.handle, call) {
+                Ok(Some(outcome)) => return Ok((repeated_call(outcome), None)),
+                Ok(None) => {}
+                Err(error) => return Ok((Outcome::Unsettled(ActionError::from(error).to_wire()), None)),
+            }
+        }
+        let report = report("on_action", &error);
+        if error.code().retry() == partysync_protocol::Retry::Later {
+            return Ok((Outcome::Unsettled(error.to_wire()), report));
+        }
+        Ok((self.settle_rejected(db, work, name.zip(client), error.to_wire()), report))
+    }
+
+    /// Who sends, and whether this number or call is to be run. Version 1 calls are looked up only once they ran, as
+    /// nearly all of them are new.
+    fn sender(&mut self, db: &mut dyn Db, work: &ActionWork) -> Result<(Option<String>, Option<Client>), Outcome> {
+        let unsettled = |error: DbError| Outcome::Unsettled(ActionError::from(error).to_wire());
+        let Some(name) = work.client_name() else { return Ok((None, None)) };
+        let author = work.author.as_deref();
+        let client = match self.clients.find(db, &name).map_err(unsettled)? {
+            Some(client) => client,
+            None => {
+                if work.sender.number().is_some_and(|number| number > 1) {
+                    return Err(Outcome::Unsettled(ErrorCode::NumberGap.into()));
+                }
+                store::add_client(db, &name, author, self.input.now).map_err(unsettled)?
+            }
+        };
+        let Sender::Numbered { number, .. } = work.sender else { return Ok((Some(name), Some(client))) };
+        if client.identity.as_deref() != author {
+            return Err(Outcome::Unsettled(ErrorCode::ClientTaken.into()));
+        }
+        if number > client.last + 1 {
+            return Err(Outcome::Unsettled(ErrorCode::NumberGap.into()));
+        }
+        if number <= client.last {
+            return Err(self.repeated(db, &client, number).unwrap_or_else(unsettled));
+        }
+        Ok((Some(name), Some(client)))
+    }
+
+    /// The outcome of a number that was settled before (SPEC 6.4, 6.6).
+    fn repeated(&self, db: &mut dyn Db, client: &Client, number: u64) -> Result<Outcome, DbError> {
+        if number <= client.forgotten || number + limits::OUTCOMES_KEPT <= client.last {
+            return Ok(Outcome::Rejected(ErrorCode::OutcomeForgotten.into()));
+        }
+        Ok(match store::rejection(db, client.handle, number)? {
+            Some(error) => {
+                Outcome::Rejected(serde_json::from_str(&error).unwrap_or_else(|_| ErrorCode::OutcomeForgotten.into()))
+            }
+            None => Outcome::Applied { version: self.head.cursor.version, own: false },
+        })
+    }
+
+    /// Records a rejection for good. If even that cannot be stored, the action is not settled.
+    fn settle_rejected(
+        &mut self,
+        db: &mut dyn Db,
+        work: &ActionWork,
+        sender: Option<(String, Client)>,
+        error: WireError,
+    ) -> Outcome {
+        let Some((name, client)) = sender else { return Outcome::Rejected(error) };
+        let now = self.input.now;
+        let stored = match &work.sender {
+            Sender::Numbered { number, known, .. } => {
+                let json = partysync_protocol::v2::encode(&error);
+                let client = next_client(&client, *number, *known, now);
+                store::reject(db, client.handle, *number, &json, now)
+                    .and_then(|()| store::forget_rejections(db, client.handle, client.forgotten))
+                    .and_then(|()| store::save_client(db, &client))
+            }
+            Sender::Keyed { call, .. } => store::add_call(db, client.handle, call, &Err(error.text.clone()), now),
+        };
+        match stored {
+            Ok(()) => {
+                self.remember(Some(name), Some(client), work);
+                Outcome::Rejected(error)
+            }
+            Err(error) => Outcome::Unsettled(ActionError::from(error).to_wire()),
+        }
+    }
+
+    /// Records a rejection in a transaction of its own, after the action destroyed the one it ran in.
+    pub(crate) fn reject_alone(&mut self, db: &mut dyn Db, work: &ActionWork, error: WireError) -> Outcome {
+        match self.sender(db, work) {
+            Ok((name, client)) => self.settle_rejected(db, work, name.zip(client), error),
+            Err(outcome) => outcome,
+        }
+    }
+
+    fn remember(&mut self, name: Option<String>, client: Option<Client>, work: &ActionWork) {
+        if let (Some(name), Some(client)) = (name, client) {
+            let client = match work.sender {
+                Sender::Numbered { number, known, .. } => next_client(&client, number, known, self.input.now),
+                Sender::Keyed { .. } => client,
+            };
+            self.clients.keep(name, client);
+        }
+    }
+
+    fn applied(&self, version: Option<Made>, made: &mut Vec<Made>) -> Outcome {
+        let own = version.is_some();
+        made.extend(version);
+        Outcome::Applied { version: self.head.cursor.version, own }
+    }
+
+    fn on_instance(
+        &mut self,
+        db: &mut dyn Db,
+        plan: &Plan<'_>,
+        body: &mut Body<'_, S>,
+        settle: &mut Settle<'_>,
+    ) -> Result<Result<Option<Made>, ActionError>, Lost> {
+        // Taken out, so that a step that never returns it leaves no value behind.
+        let Some(mut server) = self.instance.take() else {
+            return Ok(Err(ErrorCode::Busy.into()));
+        };
+        let done = self.savepoint(db, plan, &mut server, body, settle)?;
+        self.instance.set_started(server);
+        if done.is_err() {
+            self.instance.spoil();
+        }
+        Ok(done)
+    }
+
+    /// Runs app code, captures and stamps what it changed, logs it and settles it, all in one savepoint.
+    fn savepoint(
+        &mut self,
+        db: &mut dyn Db,
+        plan: &Plan<'_>,
+        server: &mut S,
+        body: &mut Body<'_, S>,
+        settle: &mut Settle<'_>,
+    ) -> Result<Result<Option<Made>, ActionError>, Lost> {
+        let head = next_head(*self.head, self.input);
+        let channels = self.channels;
+        let mut result = None;
+        let transaction = db.transaction(&mut |db| {
+            let done = (|| {
+                let changed = call_app(db, plan, head.at, server, body)?;
+                let changes = capture(db, channels, head)?;
+                check_claims(&changed, plan.claims, &changes)?;
+                let made = (!changes.is_empty()).then_some(Made { head, changes });
+                if made.is_some() {
+                    let Origins { handle, number, author, action } = plan.who;
+                    store::append(db, &LogEntry { head, client: handle, number, author, action })?;
+                }
+                settle(db, made.as_ref().map(|m| m.head.cursor.version))?;
+                Ok(made)
+            })();
+            let verdict = if done.is_ok() { Verdict::Keep } else { Verdict::Undo };
+            result = Some(done);
+            verdict
+        });
+        let result = result.unwrap_or_else(|| Err(ErrorCode::StorageFailed.into()));
+        match (transaction, result) {
+            (Ok(()), Ok(made)) => {
+                if let Some(made) = &made {
+                    *self.head = made.head;
+                }
+                Ok(Ok(made))
+            }
+            (Ok(()), Err(error)) => Ok(Err(error)),
+            (Err(_), Err(cause)) => Err(Lost { cause }),
+            (Err(error), Ok(_)) => Err(Lost { cause: error.into() }),
+        }
+    }
+}
+
+impl Sender {
+    pub(crate) fn number(&self) -> Option<u64> {
+        match self {
+            Sender::Numbered { number, .. } => Some(*number),
+            Sender::Keyed { .. } => None,
+        }
+    }
+}
+
+impl ActionWork {
+    /// The name under which the sender is stored. Two identities with one `_pk` are two clients.
+    fn client_name(&self) -> Option<String> {
+        match &self.sender {
+            Sender::Numbered { client, .. } => Some(client.to_string()),
+            Sender::Keyed { key: None, .. } => None,
+            Sender::Keyed { key: Some(key), .. } => {
+                Some(format!("v1:{}:{key}", self.author.as_deref().unwrap_or_default()))
+            }
+        }
+    }
+
+    fn seed(&self, input: Input) -> Seed {
+        match &self.sender {
+            Sender::Numbered { client, number, .. } => Seed::of_action(client, *number),
+            Sender::Keyed { key: Some(key), call } => Seed::of_step("call", format!("{key}\n{call}").as_bytes()),
+            Sender::Keyed { key: None, call } => Seed::of_step("call", format!("{}\n{call}", input.random).as_bytes()),
+        }
+    }
+}
+
+/// Runs the app's code. A panic is an error like any other.
+fn call_app<S>(
+    db: &mut dyn Db,
+    plan: &Plan<'_>,
+    at: Millis,
+    server: &mut S,
+    body: &mut Body<'_, S>,
+) -> Result<Changed, ActionError> {
+    let mut tx = Tx::new(db, plan.origin, at, plan.seed);
+    // Whatever the panic left half done is dropped: the rows with the savepoint, the value by `Instance::spoil`.
+    let changed = match catch_unwind(AssertUnwindSafe(|| body(server, &mut tx))) {
+        Ok(result) => result?,
+        Err(panic) => {
+            let what = panic.downcast_ref::<&str>().copied().map(str::to_owned);
+            let what = what.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+            return Err(ActionError::with_detail(ErrorCode::AppError, format!("panicked: {what}")));
+        }
+    };
+    if let Some(alarm) = tx.alarm().or(plan.takes_alarm.then_some(None)) {
+        store::set_timer(db, ALARM, alarm)?;
+    }
+    Ok(changed)
+}
+
+/// Stamps the rows that the triggers recorded and reads them back (SPEC 4.4).
+fn capture(db: &mut dyn Db, channels: &[ChannelTable], head: Head) -> Result<Vec<Change>, ActionError> {
+    for _ in 0..STAMP_ROUNDS {
+        let keys = store::changes_of(db, head.cursor.version, limits::ACTION_ROWS + 1)?;
+        if keys.len() > limits::ACTION_ROWS {
+            return Err(ErrorCode::TooManyRows.into());
+        }
+        let mut changes = Vec::with_capacity(keys.len());
+        let mut stamped = false;
+        for key in keys {
+            let (change, was_stamped) = capture_row(db, channels, head, &key)?;
+            stamped |= was_stamped;
+            changes.extend(change);
+        }
+        if !stamped {
+            return Ok(changes);
+        }
+    }
+    Err(ActionError::with_detail(ErrorCode::AppError, "triggers of the app change rows without end"))
+}
+
+/// How a changed row stands.
+enum RowState {
+    Gone,
+    Unstamped { deleted: bool },
+    Deleted,
+    Live(Result<String, ActionError>),
+}
+
+/// Reads a changed row, or stamps it if its times are not this step's; says whether it did.
+fn capture_row(
+    db: &mut dyn Db,
+    channels: &[ChannelTable],
+    head: Head,
+    key: &ChangedKey,
+) -> Result<(Option<Change>, bool), ActionError> {
+    let Some(index) = channels.iter().position(|c| c.number == key.channel) else { return Ok((None, false)) };
+    let channel = &channels[index];
+    check_id(key.id.as_ref())?;
+    let row = match read_state(db, channel, head.at, &key.id)? {
+        RowState::Unstamped { deleted } => {
+            let sql = if deleted { &channel.stamp_deleted } else { &channel.stamp_live };
+            store::run(db, sql, &[head.at.into(), key.id.clone()])?;
+            return Ok((None, true));
+        }
+        RowState::Gone | RowState::Deleted => None,
+        RowState::Live(json) => Some(json?),
+    };
+    if row.is_none() != key.deleted {
+        store::set_op(db, head.cursor.version, key, row.is_none())?;
+    }
+    Ok((Some(Change { channel: index, id: key.id.clone(), row }), false))
+}
+
+fn read_state(db: &mut dyn Db, channel: &ChannelTable, at: Millis, id: &Value) -> Result<RowState, DbError> {
+    let mut state = RowState::Gone;
+    db.query(Origin::Engine, &channel.select_one, std::slice::from_ref(id), &mut |row| {
+        let at = ValueRef::Integer(at);
+        let deleted_at = row.value(channel.deleted_at());
+        let deleted = deleted_at != ValueRef::Null;
+        let has_creation = matches!(row.value(channel.created_at()), ValueRef::Integer(_));
+        let stamped = row.value(channel.updated_at()) == at && if deleted { deleted_at == at } else { has_creation };
+        state = match (stamped, deleted) {
+            (false, deleted) => RowState::Unstamped { deleted },
+            (true, true) => RowState::Deleted,
+            (true, false) => RowState::Live(encode(channel, row)),
+        };
+    })?;
+    Ok(state)
+}
+
+fn encode(channel: &ChannelTable, row: &dyn Columns) -> Result<String, ActionError> {
+    let mut json = String::with_capacity(128);
+    push_row(&mut json, row).map_err(|error| {
+        let detail = format!("table {}, column {}", channel.name, channel.columns[error.column]);
+        ActionError::with_detail(ErrorCode::ValueUnsupported, detail)
+    })?;
+    if json.len() > limits::ROW_BYTES {
+        return Err(ErrorCode::TooLarge.into());
+    }
+    Ok(json)
+}
+
+fn check_id(id: ValueRef<'_>) -> Result<(), ActionError> {
+    let fits = match id {
+        ValueRef::Text(text) => text.len() <= limits::ID_BYTES,
+        ValueRef::Integer(_) => push_value(&mut String::new(), id).is_some(),
+        _ => false,
+    };
+    if fits { Ok(()) } else { Err(ActionError::with_detail(ErrorCode::ValueUnsupported, "an id")) }
+}
+
+/// What the app says it changed must be among what the triggers saw (SPEC 4.4).
+fn check_claims(changed: &Changed, channel: Option<usize>, changes: &[Change]) -> Result<(), ActionError> {
+    let (Changed::Rows(rows), Some(channel)) = (changed, channel) else { return Ok(()) };
+    let captured = |row: &&Vec<Value>| changes.iter().any(|c| c.channel == channel && Some(&c.id) == row.first());
+    match rows.iter().find(|row| !captured(row)) {
+        None => Ok(()),
+        Some(_) => Err(ActionError::with_detail(
+            ErrorCode::AppError,
+            "on_action returned a row of its channel that it did not change",
+        )),
+    }
+}
+
+/// Writes down that an action was applied, in its own savepoint (SPEC 6.5).
+fn settle_applied(
+    db: &mut dyn Db,
+    work: &ActionWork,
+    client: Option<&Client>,
+    version: Option<Version>,
+    now: Millis,
+) -> Result<(), DbError> {
+    let Some(client) = client else { return Ok(()) };
+    match &work.sender {
+        Sender::Keyed { call, .. } => store::add_call(db, client.handle, call, &Ok(version), now),
+        Sender::Numbered { number, known, .. } => {
+            let next = next_client(client, *number, *known, now);
+            if next.forgotten > client.forgotten {
+                store::forget_rejections(db, client.handle, next.forgotten)?;
+            }
+            store::save_client(db, &next)
+        }
+    }
+}
+
+/// A client after its number was settled, and after it said which outcomes it has.
+fn next_client(client: &Client, number: u64, known: u64, now: Millis) -> Client {
+    let too_old = number.saturating_sub(limits::OUTCOMES_KEPT);
+    let forgotten = client.forgotten.max(known.min(number)).max(too_old);
+    Client { last: number, forgotten, seen_at: now, ..client.clone() }
+}
+
+pub(crate) fn next_head(head: Head, input: Input) -> Head {
+    let version = head.cursor.version + 1;
+    let stamp = Stamp::from_random(mix(input.random.wrapping_add(version)));
+    Head { cursor: Cursor { version, stamp }, at: input.now.max(head.at + 1) }
+}
+
+/// SplitMix64's finalizer (Steele, Lea, Flood 2014): one random word serves all versions of a batch.
+pub(crate) fn mix(word: u64) -> u64 {
+    let word = word.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    word ^ (word >> 31)
+}
+
+fn repeated_call(outcome: CallOutcome) -> Outcome {
+    match outcome {
+        Ok(version) => Outcome::Repeated { version },
+        Err(text) => Outcome::Rejected(WireError { text, ..ErrorCode::Rejected.into() }),
+    }
+}
+
+/// The app cannot start: nothing can run, and nothing is settled by that.
+fn failed_start(error: ActionError) -> Ran {
+    Ran { made: Vec::new(), outcome: Outcome::Unsettled(ErrorCode::Busy.into()), report: report("on_start", &error) }
+}
+
+/// What the operator should hear of: a mistake of the app or the server, not of a client.
+fn report(during: &'static str, error: &ActionError) -> Option<Report> {
+    let theirs = error.code().fault() == partysync_protocol::Fault::Client
+        && error.db_error().is_none_or(|e| e.kind == DbErrorKind::Duplicate || e.kind == DbErrorKind::Constraint);
+    (!theirs).then(|| Report { during, error: error.to_string() })
+}

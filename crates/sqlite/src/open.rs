@@ -1,0 +1,128 @@
+//! Opening a room's file, with the settings that the engine relies on.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use partysync_model::{DbError, DbErrorKind};
+use partysync_protocol::limits;
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags};
+
+use crate::authorizer::Guard;
+use crate::budget::Budget;
+use crate::db::SqliteDb;
+use crate::error::db_error;
+
+/// Pages in the log (`-wal`) that make a commit copy it into the file: 4 MiB of SQLite's usual pages.
+const WAL_AUTOCHECKPOINT_PAGES: u32 = 1_000;
+
+/// Prepared statements kept. The engine has a few dozen, and a handful for each table of the app.
+const STATEMENTS_KEPT: usize = 256;
+
+/// How to open a database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// The name of the SQLite VFS to open it through. `None`: SQLite's default.
+    pub vfs: Option<String>,
+    /// Steps of SQLite's virtual machine that one nested transaction may use, to the next thousand (SPEC 5.7). SQL of
+    /// [`Origin::Setup`](partysync_model::Origin::Setup) is not counted: migrations take as long as they take.
+    pub action_steps: u64,
+    /// The most pages the file may have, of 4,096 bytes unless the file says otherwise. Past it:
+    /// [`Full`](DbErrorKind::Full). `None`: SQLite's limit.
+    pub max_pages: Option<u32>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options { vfs: None, action_steps: limits::ACTION_STEPS, max_pages: None }
+    }
+}
+
+impl SqliteDb {
+    /// Opens a room's file, and makes it if it is not there. Its folder must be. The file is locked until the `SqliteDb`
+    /// is dropped.
+    ///
+    /// # Errors
+    ///
+    /// [`Corrupt`](DbErrorKind::Corrupt) if the file is no database or damaged where it was read; damage elsewhere is
+    /// found when it is read. [`Io`](DbErrorKind::Io) if the file cannot be made, read or written, if somebody else holds
+    /// its lock, or if there is no such VFS.
+    pub fn open(path: &Path, options: &Options) -> Result<Self, DbError> {
+        let connection = match &options.vfs {
+            None => Connection::open_with_flags(path, flags()),
+            Some(vfs) => Connection::open_with_flags_and_vfs(path, flags(), vfs.as_str()),
+        };
+        // What fails while opening has no SQL of anybody's in it: it is the file's or its folder's fault.
+        let connection = connection.map_err(db_error).map_err(|e| DbError { kind: file_kind(e.kind), ..e });
+        connection.and_then(|c| Self::new(c, options, "wal")).map_err(|e| about(path, e))
+    }
+
+    /// Opens a database that lives in memory and dies with the `SqliteDb`. `options.vfs` is not used.
+    ///
+    /// # Errors
+    ///
+    /// [`Io`](DbErrorKind::Io) if there is no memory for it.
+    pub fn open_in_memory(options: &Options) -> Result<Self, DbError> {
+        let connection = Connection::open_in_memory_with_flags(flags()).map_err(db_error)?;
+        Self::new(connection, options, "memory")
+    }
+
+    fn new(mut connection: Connection, options: &Options, journal: &str) -> Result<Self, DbError> {
+        configure(&connection, options, journal)?;
+        connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
+        let guard = Arc::new(Guard::default());
+        let budget = Arc::new(Budget::new(options.action_steps));
+        guard.install(&mut connection).map_err(db_error)?;
+        budget.install(&mut connection).map_err(db_error)?;
+        Ok(SqliteDb::with(connection, guard, budget))
+    }
+}
+
+/// Without URIs in file names: a room's path is a path, whatever it looks like.
+fn flags() -> OpenFlags {
+    OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX
+}
+
+fn configure(connection: &Connection, options: &Options, journal: &str) -> Result<(), DbError> {
+    connection.busy_timeout(Duration::ZERO).map_err(db_error)?;
+    for (config, on) in [
+        (DbConfig::SQLITE_DBCONFIG_DQS_DML, false),
+        (DbConfig::SQLITE_DBCONFIG_DQS_DDL, false),
+        (DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false),
+        (DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true),
+        (DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, true),
+        (DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, true),
+        (DbConfig::SQLITE_DBCONFIG_ENABLE_VIEW, true),
+    ] {
+        connection.set_db_config(config, on).map_err(db_error)?;
+    }
+    // EXCLUSIVE comes before anything reads the file: then WAL needs no shared memory.
+    connection
+        .execute_batch(
+            "PRAGMA locking_mode = EXCLUSIVE; PRAGMA cell_size_check = ON; PRAGMA recursive_triggers = ON; \
+             PRAGMA synchronous = FULL;",
+        )
+        .map_err(db_error)?;
+    if connection.is_readonly("main").map_err(db_error)? {
+        return Err(DbError::new(DbErrorKind::Io, "the file cannot be written"));
+    }
+    let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0)).map_err(db_error)?;
+    if mode != journal {
+        return Err(DbError::new(DbErrorKind::Io, format!("the VFS has no write-ahead log: it keeps to {mode}")));
+    }
+    connection.pragma_update(None, "wal_autocheckpoint", WAL_AUTOCHECKPOINT_PAGES).map_err(db_error)?;
+    if let Some(pages) = options.max_pages {
+        connection.pragma_update(None, "max_page_count", pages).map_err(db_error)?;
+    }
+    // Reads the schema, so that a damaged one shows here.
+    connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(())).map_err(db_error)
+}
+
+fn file_kind(kind: DbErrorKind) -> DbErrorKind {
+    if kind == DbErrorKind::Corrupt { kind } else { DbErrorKind::Io }
+}
+
+fn about(path: &Path, error: DbError) -> DbError {
+    DbError { message: format!("{}: {}", path.display(), error.message), ..error }
+}
