@@ -86,6 +86,20 @@ impl MemoryDb {
         }
     }
 
+    /// From here on, changes are predictions, until [`discard_predictions`](Self::discard_predictions).
+    pub fn begin_predictions(&mut self) {
+        if self.open_transactions == 0 {
+            self.undo.clear();
+            self.open_transactions = 1;
+        }
+    }
+
+    /// Takes all predictions back.
+    pub fn discard_predictions(&mut self) {
+        self.undo_to(0);
+        self.open_transactions = 0;
+    }
+
     /// A table's rows in the order of their ids, times included.
     pub fn rows(&self, table: &str) -> impl Iterator<Item = &[Value]> {
         self.tables.get(table).into_iter().flat_map(|t| t.rows.values().map(Vec::as_slice))

@@ -1,16 +1,17 @@
 //! What leaves the room, made from what is durable.
 
-use std::collections::BTreeMap;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 
 use partysync_model::{Db, DbError, Origin, Value, push_row, push_tombstone, push_value};
 use partysync_protocol::v1::{self, From};
 use partysync_protocol::{ClientId, Cursor, ErrorCode, Version, WireError, limits, v2};
 
+use crate::capture::Change;
 use crate::channel::ChannelTable;
 use crate::connection::{Connection, Joined, Protocol};
 use crate::event::{ConnectionId, Effect, Frame, Report};
-use crate::step::{Change, Made, Outcome, Ran};
+use crate::step::{Made, Outcome, Ran};
 use crate::store::{self, Head};
 use crate::{Room, SyncServer};
 
@@ -71,8 +72,11 @@ impl Snapshots {
 
 impl<S: SyncServer, D: Db> Room<S, D> {
     /// Answers a batch. `before` is the cursor that all listeners hold.
+    ///
+    /// The patch comes last: who gets an ack before the version it names can drop its prediction in the same step as the
+    /// version's rows come (SPEC 8.24). Who joins in this batch gets the patch's content with its snapshot.
     pub(crate) fn reply_all(&mut self, before: Cursor, replies: Vec<Reply>, ran: &[Ran], effects: &mut Vec<Effect>) {
-        self.send_patch(before, ran, effects);
+        let listeners = self.connections.v2_listeners();
         for reply in replies {
             match reply {
                 Reply::None => {}
@@ -104,16 +108,13 @@ impl<S: SyncServer, D: Db> Room<S, D> {
                 }
             }
         }
+        self.send_patch(listeners, before, ran, effects);
     }
 
-    /// One patch for all that the batch changed, to everyone who has joined (SPEC 8.23).
-    fn send_patch(&mut self, before: Cursor, ran: &[Ran], effects: &mut Vec<Effect>) {
+    /// One patch for all that the batch changed, to everyone who had joined before it (SPEC 8.23).
+    fn send_patch(&self, to: Arc<[ConnectionId]>, before: Cursor, ran: &[Ran], effects: &mut Vec<Effect>) {
         let after = self.head.cursor;
-        if after == before {
-            return;
-        }
-        let to = self.connections.v2_listeners();
-        if to.is_empty() {
+        if after == before || to.is_empty() {
             return;
         }
         let changes = ran.iter().flat_map(|r| &r.made).flat_map(|m| &m.changes);

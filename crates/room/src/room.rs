@@ -187,7 +187,8 @@ impl<S: SyncServer, D: Db> Room<S, D> {
         };
         let info = self.connections.get_mut(connection).map(|c| c.info.clone()).unwrap_or_default();
         works.push(Work::Action(ActionWork {
-            sender: Sender::Keyed { key: info.key.filter(|k| !k.is_empty()), call: id.to_owned() },
+            // Null names nothing: two calls with it are two calls.
+            sender: Sender::Keyed { key: info.key.filter(|k| !k.is_empty() && id != "null"), call: id.to_owned() },
             channel: index,
             action: action.to_owned(),
             author: info.identity,

@@ -1,0 +1,399 @@
+use std::borrow::Cow;
+
+use partysync_model::Value;
+use partysync_protocol::v2::{Down, Joined, Patch, Snapshot, Up, VERSION};
+use partysync_protocol::{ClientId, Cursor, ErrorCode, Millis, Version, WireError};
+use serde_json::value::RawValue;
+
+use crate::session::{Link, Session};
+use crate::view::{Replay, View};
+use crate::{Config, Effect, Event, Fate, Input, Pending, State};
+
+/// Patches after which a client says what it has (SPEC 8.25).
+const HAVE_PATCHES: u32 = 32;
+
+/// How long after a patch it says so at the latest, in milliseconds (SPEC 8.25).
+const HAVE_MS: Millis = 1_000;
+
+/// A server that was not heard for so many ping intervals is gone (SPEC 8.26).
+const DEAD_PINGS: i64 = 3;
+
+/// One client of one room. See the crate's documentation.
+pub struct Client {
+    config: Config,
+    id: ClientId,
+    last: u64,
+    settled: u64,
+    cursor: Option<Cursor>,
+    pending: Vec<Pending>,
+    view: View,
+    session: Session,
+    /// When actions that the server could not take are sent again.
+    retry_at: Option<Millis>,
+    input: Input,
+}
+
+impl Client {
+    /// A client that holds nothing yet. `random` becomes its id: 128 bits that nobody can guess.
+    pub fn new(config: Config, random: [u8; 16]) -> Self {
+        Client {
+            view: View::new(&config),
+            config,
+            id: ClientId::from_random(random),
+            last: 0,
+            settled: 0,
+            cursor: None,
+            pending: Vec::new(),
+            session: Session::Closed,
+            retry_at: None,
+            input: Input { now: 0, random },
+        }
+    }
+
+    /// A client that goes on where another one stopped. Rows that cannot be read are thrown away, with the cursor: they come
+    /// again. Pending actions are kept.
+    pub fn restore(config: Config, state: State) -> Self {
+        let State { client, last, settled, cursor, rows, pending } = state;
+        let mut restored = Client { last, settled, cursor, pending, ..Client::new(config, *client.as_bytes()) };
+        let replay = replay(&restored.config, restored.id, &restored.pending, 0);
+        let put_all = |confirmed: &mut crate::view::Confirmed<'_>| {
+            rows.iter()
+                .flat_map(|(c, rows)| rows.iter().map(move |r| (c, r)))
+                .try_for_each(|(c, r)| confirmed.put(c, r.get()))
+        };
+        if restored.view.rebase(&replay, put_all).is_err() {
+            let _ = restored.view.rebase(&replay, |confirmed| {
+                confirmed.clear();
+                Ok(())
+            });
+            restored.cursor = None;
+        }
+        restored
+    }
+
+    /// What to keep for [`restore`](Self::restore).
+    pub fn save(&mut self) -> State {
+        let replay = replay(&self.config, self.id, &self.pending, self.input.now);
+        State {
+            client: self.id,
+            last: self.last,
+            settled: self.settled,
+            cursor: self.cursor,
+            rows: self.view.confirmed(&replay),
+            pending: self.pending.clone(),
+        }
+    }
+
+    /// A channel's rows as the user sees them, in the order of their ids, times included.
+    pub fn rows(&self, channel: &str) -> impl Iterator<Item = &[Value]> {
+        self.view.rows(channel)
+    }
+
+    /// What is not settled yet, in order.
+    pub fn pending(&self) -> impl Iterator<Item = &Pending> {
+        self.pending.iter()
+    }
+
+    /// The version that the confirmed rows are at. `None` before the first snapshot.
+    pub fn cursor(&self) -> Option<Cursor> {
+        self.cursor
+    }
+
+    /// Whether the room's changes are coming in.
+    pub fn is_live(&self) -> bool {
+        self.session.is_live()
+    }
+
+    /// Handles an event. The effects are to be carried out in order.
+    pub fn handle(&mut self, input: Input, event: Event, effects: &mut Vec<Effect>) {
+        self.input = input;
+        match event {
+            Event::Opened => {
+                self.session = Session::Greeting(Link::new(input.now));
+                self.send(&Up::Hello { versions: vec![VERSION] }, effects);
+            }
+            Event::Closed => self.session = Session::Closed,
+            Event::Text(text) => self.text(&text, effects),
+            Event::Act { channel, action } => self.act(channel, action, effects),
+            Event::Tick => self.tick(effects),
+        }
+        self.schedule(effects);
+    }
+
+    fn act(&mut self, channel: String, action: String, effects: &mut Vec<Effect>) {
+        let Ok(action) = RawValue::from_string(action) else {
+            effects.push(Effect::Error(ErrorCode::BadAction.into()));
+            return;
+        };
+        self.last += 1;
+        let pending = Pending { number: self.last, channel, action, sent: false, applied_at: None };
+        self.view.predict(&replay(&self.config, self.id, &[], self.input.now), &pending);
+        self.pending.push(pending);
+        effects.push(Effect::Changed);
+        self.send_pending(effects);
+    }
+
+    fn text(&mut self, text: &str, effects: &mut Vec<Effect>) {
+        let now = self.input.now;
+        let Some(link) = self.session.link() else { return };
+        link.heard_at = now;
+        let Ok(down) = Down::parse(text) else {
+            effects.push(Effect::Reconnect);
+            return;
+        };
+        match down {
+            Down::Welcome(welcome) => {
+                link.ping_ms = welcome.ping_ms.max(1_000);
+                self.join(effects);
+            }
+            Down::Joined(joined) => self.joined(&joined, effects),
+            Down::Snapshot(snapshot) => self.snapshot(&snapshot, effects),
+            Down::Patch(patch) => self.patch(&patch, effects),
+            Down::Ack { number, version, .. } => self.acked(number, version, effects),
+            Down::Reject(reject) => self.settle(reject.number, fate_of(reject.error), effects),
+            Down::Later(later) => self.later(later.number, later.after_ms),
+            Down::Error(message) => effects.push(Effect::Error(message.error)),
+            Down::Left(left) => self.left(left.error, effects),
+            Down::Pong | Down::Unknown => {}
+        }
+    }
+
+    fn join(&mut self, effects: &mut Vec<Effect>) {
+        if let Some(link) = self.session.link().copied() {
+            self.session = Session::Joining(link);
+        }
+        let join =
+            Up::Join { room: self.config.room.as_str().into(), client: self.id, last: self.last, cursor: self.cursor };
+        let frame = join.encode();
+        self.send_frame(frame, effects);
+    }
+
+    fn joined(&mut self, joined: &Joined<'_>, effects: &mut Vec<Effect>) {
+        let Some(link) = self.session.link().copied() else { return };
+        if !joined.known {
+            self.fates_unknown(effects);
+            return self.start_over(effects);
+        }
+        if joined.last < self.settled {
+            // This history lost what another one settled: a restored backup.
+            return self.start_over(effects);
+        }
+        if joined.reset {
+            self.session = Session::Loading { link, cursor: joined.cursor(), rows: Vec::new() };
+            return;
+        }
+        self.session = Session::Live(link);
+        self.send_all_again(effects);
+    }
+
+    /// The room does not know this client: whatever was sent may have been run or not (SPEC 6.7).
+    fn fates_unknown(&mut self, effects: &mut Vec<Effect>) {
+        let sent: Vec<u64> = self.pending.iter().filter(|p| p.sent).map(|p| p.number).collect();
+        for number in sent {
+            self.pending.retain(|p| p.number != number);
+            effects.push(Effect::Settled { number, fate: Fate::Unknown(ErrorCode::ClientUnknown.into()) });
+        }
+    }
+
+    /// Takes a fresh id, under which what is pending gets new numbers, and joins with it (SPEC 9.5).
+    fn start_over(&mut self, effects: &mut Vec<Effect>) {
+        self.id = ClientId::from_random(self.input.random);
+        self.settled = 0;
+        self.last = 0;
+        for pending in &mut self.pending {
+            self.last += 1;
+            pending.number = self.last;
+            pending.sent = false;
+            pending.applied_at = None;
+        }
+        self.predict_again(effects);
+        // It has used none of its new numbers yet.
+        let room = Cow::from(self.config.room.as_str());
+        let frame = Up::Join { room, client: self.id, last: 0, cursor: self.cursor }.encode();
+        self.send_frame(frame, effects);
+    }
+
+    fn snapshot(&mut self, snapshot: &Snapshot<'_>, effects: &mut Vec<Effect>) {
+        let Session::Loading { rows, .. } = &mut self.session else { return };
+        let channel = &*snapshot.channel;
+        rows.extend(snapshot.rows.iter().map(|row| (channel.to_owned(), row.get().to_owned())));
+        if snapshot.more {
+            return;
+        }
+        let Session::Loading { link, cursor, rows } = std::mem::replace(&mut self.session, Session::Closed) else {
+            return;
+        };
+        self.session = Session::Live(link);
+        self.pending.retain(|p| !settles_at(p, cursor.version, effects));
+        let replay = replay(&self.config, self.id, &self.pending, self.input.now);
+        let replaced = self.view.rebase(&replay, |confirmed| {
+            confirmed.clear();
+            rows.iter().try_for_each(|(channel, row)| confirmed.put(channel, row))
+        });
+        self.advance(cursor, replaced.is_ok(), effects);
+        self.send_all_again(effects);
+    }
+
+    fn patch(&mut self, patch: &Patch<'_>, effects: &mut Vec<Effect>) {
+        let (Session::Live(link), Some(cursor)) = (&mut self.session, self.cursor) else { return };
+        link.unconfirmed += 1;
+        if patch.to <= cursor.version {
+            return;
+        }
+        if patch.from > cursor.version {
+            return self.join(effects);
+        }
+        self.pending.retain(|p| !settles_at(p, patch.to, effects));
+        let replay = replay(&self.config, self.id, &self.pending, self.input.now);
+        let applied = self.view.rebase(&replay, |confirmed| confirmed.apply(patch));
+        self.advance(Cursor { version: patch.to, stamp: patch.stamp }, applied.is_ok(), effects);
+        self.have(HAVE_PATCHES, effects);
+    }
+
+    /// The confirmed rows are at a new version; or they are spoilt, and all is asked for again.
+    fn advance(&mut self, cursor: Cursor, intact: bool, effects: &mut Vec<Effect>) {
+        self.cursor = intact.then_some(cursor);
+        effects.push(if intact { Effect::Changed } else { Effect::Reconnect });
+    }
+
+    fn acked(&mut self, number: u64, version: Version, effects: &mut Vec<Effect>) {
+        if self.cursor.is_some_and(|c| c.version >= version) {
+            self.settle(number, Fate::Applied { version }, effects);
+        } else {
+            self.settled = self.settled.max(number);
+            // Its effect comes with a patch: it goes in the same step (P6).
+            self.pending.iter_mut().filter(|p| p.number == number).for_each(|p| p.applied_at = Some(version));
+        }
+    }
+
+    fn settle(&mut self, number: u64, fate: Fate, effects: &mut Vec<Effect>) {
+        self.settled = self.settled.max(number);
+        let before = self.pending.len();
+        self.pending.retain(|p| p.number != number);
+        if self.pending.len() < before {
+            effects.push(Effect::Settled { number, fate });
+            self.predict_again(effects);
+        }
+    }
+
+    /// The server could not take an action now, nor those behind it.
+    fn later(&mut self, number: u64, after_ms: u64) {
+        self.pending.iter_mut().filter(|p| p.number >= number).for_each(|p| p.sent = false);
+        let delay = Millis::try_from(after_ms).unwrap_or(Millis::MAX / 2);
+        self.retry_at = Some(self.input.now.saturating_add(delay));
+    }
+
+    fn left(&mut self, error: Option<WireError>, effects: &mut Vec<Effect>) {
+        self.session = Session::Closed;
+        match error {
+            Some(error) if error.retry == partysync_protocol::Retry::Never => effects.push(Effect::Left(error)),
+            _ => effects.push(Effect::Reconnect),
+        }
+    }
+
+    fn predict_again(&mut self, effects: &mut Vec<Effect>) {
+        let replay = replay(&self.config, self.id, &self.pending, self.input.now);
+        let _ = self.view.rebase(&replay, |_| Ok(()));
+        effects.push(Effect::Changed);
+    }
+
+    /// After a join: what was sent before gets its outcome, what was not gets its first try.
+    fn send_all_again(&mut self, effects: &mut Vec<Effect>) {
+        self.retry_at = None;
+        self.pending.iter_mut().filter(|p| p.applied_at.is_none()).for_each(|p| p.sent = false);
+        self.send_pending(effects);
+    }
+
+    fn send_pending(&mut self, effects: &mut Vec<Effect>) {
+        let waits = self.retry_at.is_some_and(|at| at > self.input.now);
+        if !self.session.is_live() || waits {
+            return;
+        }
+        self.retry_at = None;
+        let room = self.config.room.as_str();
+        let mut frames = Vec::new();
+        for p in self.pending.iter_mut().filter(|p| !p.sent && p.applied_at.is_none()) {
+            p.sent = true;
+            let action = Up::Action {
+                room: room.into(),
+                number: p.number,
+                channel: p.channel.as_str().into(),
+                action: &p.action,
+            };
+            frames.push(action.encode());
+        }
+        frames.into_iter().for_each(|frame| self.send_frame(frame, effects));
+    }
+
+    /// Says what it holds, if so many patches came since it last did.
+    fn have(&mut self, patches: u32, effects: &mut Vec<Effect>) {
+        let (Session::Live(link), Some(cursor)) = (&mut self.session, self.cursor) else { return };
+        if link.unconfirmed < patches {
+            return;
+        }
+        link.unconfirmed = 0;
+        let room = Cow::from(self.config.room.as_str());
+        let frame = Up::Have { room, version: cursor.version, number: self.settled }.encode();
+        self.send_frame(frame, effects);
+    }
+
+    fn tick(&mut self, effects: &mut Vec<Effect>) {
+        let now = self.input.now;
+        self.send_pending(effects);
+        let Some(link) = self.session.link().copied() else { return };
+        let ping_ms = link.ping_ms as Millis;
+        if now - link.heard_at >= DEAD_PINGS * ping_ms {
+            effects.push(Effect::Reconnect);
+            return;
+        }
+        if now - link.sent_at >= HAVE_MS {
+            self.have(1, effects);
+        }
+        if now - link.sent_at >= ping_ms {
+            self.send(&Up::Ping, effects);
+        }
+    }
+
+    /// Asks for the next tick. Asking too often does no harm.
+    fn schedule(&mut self, effects: &mut Vec<Effect>) {
+        let Some(link) = self.session.link().copied() else { return };
+        let have = (link.unconfirmed > 0).then_some(link.sent_at + HAVE_MS);
+        let ping = Some(link.sent_at + link.ping_ms as Millis);
+        if let Some(at) = [have, ping, self.retry_at].into_iter().flatten().min() {
+            effects.push(Effect::TickAt(at.max(self.input.now)));
+        }
+    }
+
+    fn send(&mut self, up: &Up<'_>, effects: &mut Vec<Effect>) {
+        self.send_frame(up.encode(), effects);
+    }
+
+    fn send_frame(&mut self, frame: String, effects: &mut Vec<Effect>) {
+        let now = self.input.now;
+        if let Some(link) = self.session.link() {
+            link.sent_at = now;
+            effects.push(Effect::Send(frame));
+        }
+    }
+}
+
+fn replay<'a>(config: &'a Config, client: ClientId, pending: &'a [Pending], now: Millis) -> Replay<'a> {
+    Replay { config, client, pending, now }
+}
+
+/// Whether an acked action's effect is there at a version; then its fate is told.
+fn settles_at(pending: &Pending, version: Version, effects: &mut Vec<Effect>) -> bool {
+    match pending.applied_at {
+        Some(applied_at) if applied_at <= version => {
+            let fate = Fate::Applied { version: applied_at };
+            effects.push(Effect::Settled { number: pending.number, fate });
+            true
+        }
+        _ => false,
+    }
+}
+
+fn fate_of(error: WireError) -> Fate {
+    let forgotten = error.code == ErrorCode::OutcomeForgotten.as_str();
+    if forgotten { Fate::Unknown(error) } else { Fate::Rejected(error) }
+}

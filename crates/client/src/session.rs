@@ -1,0 +1,48 @@
+//! How far a socket has come.
+
+use partysync_protocol::{Cursor, Millis};
+
+/// A socket's progress towards carrying patches.
+#[derive(Debug)]
+pub(crate) enum Session {
+    /// There is none.
+    Closed,
+    /// `hello` was sent.
+    Greeting(Link),
+    /// `join` was sent.
+    Joining(Link),
+    /// `joined` came with a reset; parts of the snapshot are coming.
+    Loading { link: Link, cursor: Cursor, rows: Vec<(String, String)> },
+    /// Patches come, actions go.
+    Live(Link),
+}
+
+/// What is known of a socket's health.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Link {
+    pub(crate) ping_ms: u64,
+    pub(crate) sent_at: Millis,
+    pub(crate) heard_at: Millis,
+    /// Patches since the last `have`.
+    pub(crate) unconfirmed: u32,
+}
+
+impl Link {
+    pub(crate) fn new(now: Millis) -> Self {
+        Link { ping_ms: partysync_protocol::limits::PING_MS, sent_at: now, heard_at: now, unconfirmed: 0 }
+    }
+}
+
+impl Session {
+    pub(crate) fn link(&mut self) -> Option<&mut Link> {
+        match self {
+            Session::Closed => None,
+            Session::Greeting(link) | Session::Joining(link) | Session::Live(link) => Some(link),
+            Session::Loading { link, .. } => Some(link),
+        }
+    }
+
+    pub(crate) fn is_live(&self) -> bool {
+        matches!(self, Session::Live(_))
+    }
+}

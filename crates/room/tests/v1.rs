@@ -1,0 +1,195 @@
+//! SPEC 12: what an unmodified version 1 client gets.
+
+mod common;
+
+use common::{Screen, World, put, v1_action};
+use partysync_room::{ConnectionId, ConnectionInfo, Event};
+use serde_json::{Value as Json, json};
+
+fn text(connection: u64, frame: &Json) -> Event {
+    Event::text(ConnectionId(connection), frame.to_string())
+}
+
+fn delete(connection: u64, id: &str) -> Event {
+    v1_action(connection, &format!("delete {id}"), "delete", json!(id))
+}
+
+#[test]
+fn spec_12_1_an_ack_has_the_row_and_others_get_an_update() {
+    let mut world = World::new();
+    world.v1(1);
+    world.v1(2);
+    world.handle(vec![put(1, "a")]);
+    let at = world.now;
+    let row = json!(["a", null, "a", at, at, null]);
+    let ack = json!({"type": "success", "rpc": true, "channel": "items", "id": "a", "result": [row]});
+    let update = json!({"broadcast": true, "type": "update", "channel": "items", "payload": [row]});
+    assert_eq!((world.sent_to(1), world.sent_to(2)), (vec![ack], vec![update]));
+}
+
+#[test]
+fn spec_12_2_every_text_frame_is_answered_and_ids_are_echoed_as_they_came() {
+    let mut world = World::new();
+    world.v1(1);
+    let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
+    for bad in ["", "null", "5", "\"text\"", "[]", "{}", "{", r#"{"sync":true}"#, r#"{"channel":"items"}"#, &deep] {
+        world.handle(vec![Event::text(ConnectionId(1), bad)]);
+        let exception =
+            json!({"type": "exception", "rpc": true, "exception": ["The message could not be understood."]});
+        assert_eq!(world.sent_to(1), [exception], "{bad:.40}");
+    }
+    for id in [json!(7), json!("x"), json!(null), json!({"a": [1, 2]}), json!(1.5)] {
+        world.handle(vec![text(1, &json!({"id": id, "channel": "items", "action": {"type": "nothing"}}))]);
+        assert_eq!(
+            world.sent_to(1),
+            [json!({"type": "success", "rpc": true, "channel": "items", "id": id, "result": []})]
+        );
+    }
+    world.handle(vec![Event::Binary { connection: ConnectionId(1) }]);
+    assert!(world.effects.is_empty(), "{:?}", world.effects);
+}
+
+#[test]
+fn spec_12_3_a_channel_is_looked_up_and_never_sql() {
+    let mut world = World::new();
+    world.v1(1);
+    for channel in ["nope", "sqlite_master", "_log", "items; DROP TABLE items", "tallies", "ITEMS", ""] {
+        world.handle(vec![
+            text(1, &json!({"channel": channel, "sync": true})),
+            text(1, &json!({"id": "1", "channel": channel, "rpc": true, "action": {"type": "nothing"}})),
+        ]);
+        let text = json!(["The room has no such channel."]);
+        let sent = world.sent_to(1);
+        assert_eq!(sent[0], json!({"type": "exception", "rpc": true, "exception": text}));
+        assert_eq!(sent[1], json!({"type": "error", "rpc": true, "channel": channel, "id": "1", "error": text}));
+    }
+    assert_eq!(world.rows().len(), 0);
+}
+
+#[test]
+fn spec_12_1_an_unknown_action_is_an_error_and_nobody_else_hears_of_it() {
+    let mut world = World::new();
+    world.v1(1);
+    world.v1(2);
+    world.handle(vec![v1_action(1, "x", "explode", json!({}))]);
+    assert_eq!(world.sent_to(1)[0]["error"], json!(["This action is not one the room knows."]));
+    assert!(world.sent_to(2).is_empty());
+}
+
+#[test]
+fn spec_12_6_no_update_reaches_a_connection_before_its_sync_answer() {
+    let mut world = World::new();
+    world.v1(1);
+    world.handle(vec![Event::opened(ConnectionId(2))]);
+    world.handle(vec![put(1, "a")]);
+    assert!(world.sent_to(2).is_empty());
+    world.handle(vec![text(2, &json!({"channel": "items", "sync": true, "from": null})), put(1, "b")]);
+    let sent = world.sent_to(2);
+    assert_eq!(sent[0]["sync"], true);
+    assert_eq!(sent[0]["payload"].as_array().unwrap().len(), 2, "what is committed by then");
+    assert_eq!(sent[1]["payload"][0][0], "b", "and the update that reaches everybody");
+}
+
+#[test]
+fn spec_12_9_a_sync_from_a_time_gets_what_changed_then_or_later_and_the_tombstones() {
+    let mut world = World::new();
+    world.v1(1);
+    world.handle(vec![put(1, "a"), put(1, "b"), put(1, "c")]);
+    let from = world.query("SELECT at FROM _log WHERE version = 2")[0][0].clone();
+    world.handle(vec![delete(1, "a")]);
+    let mut late = Screen { connection: ConnectionId(9), rows: Default::default(), answers: vec![] };
+    world.handle(vec![
+        Event::opened(ConnectionId(9)),
+        text(9, &json!({"channel": "items", "sync": true, "from": from})),
+    ]);
+    late.see(&world.effects);
+    let sent = world.sent_to(9);
+    let ids = |frame: &Json| frame["payload"].as_array().unwrap().iter().map(|r| r[0].clone()).collect::<Vec<_>>();
+    assert_eq!(ids(&sent[0]), ["b", "c"], "inclusive: {sent:?}");
+    assert_eq!((ids(&sent[1]), &sent[1]["type"], sent.len()), (vec![json!("a")], &json!("update"), 2));
+    // The client's next `from` is the largest time it was sent: nothing new lies at or before it but what it holds.
+    let largest = sent.iter().flat_map(|f| f["payload"].as_array().unwrap()).map(|r| r[4].as_i64().unwrap()).max();
+    assert_eq!(largest, world.query("SELECT max(at) FROM _log")[0][0].as_i64());
+}
+
+#[test]
+fn spec_12_9_any_other_from_gets_everything_that_is_known() {
+    let mut world = World::new();
+    world.v1(1);
+    world.handle(vec![put(1, "a"), put(1, "b"), delete(1, "a")]);
+    world.handle(vec![Event::opened(ConnectionId(9))]);
+    let far = world.now + 1_000_000;
+    for from in [json!("2026-11-23 01:47:34"), json!(1), json!(1.5), json!([]), json!(true), json!(far)] {
+        world.handle(vec![text(9, &json!({"channel": "items", "sync": true, "from": from}))]);
+        let sent = world.sent_to(9);
+        assert_eq!((sent[0]["payload"][0][0].as_str(), sent[0]["payload"].as_array().unwrap().len()), (Some("b"), 1));
+        assert_eq!(sent[1]["payload"][0][0], "a", "{from}");
+    }
+    for from in [json!(null), json!(0), json!(""), json!(false)] {
+        world.handle(vec![text(9, &json!({"channel": "items", "sync": true, "from": from}))]);
+        assert_eq!(world.sent_to(9).len(), 1, "{from}: a client that holds nothing needs no tombstones");
+    }
+}
+
+#[test]
+fn spec_12_8_the_same_call_from_the_same_client_gets_its_outcome_again() {
+    let mut world = World::new();
+    world.v1(1);
+    world.v1(2);
+    let twice = |world: &mut World, event: &dyn Fn(u64) -> Event| {
+        world.handle(vec![event(1)]);
+        let first = world.sent_to(1);
+        // On another connection, as after a reconnect.
+        let info = ConnectionInfo { key: Some("pk1".to_owned()), identity: None };
+        world.handle(vec![Event::Opened { connection: ConnectionId(3), info }, event(3)]);
+        assert_eq!(world.sent_to(3), first);
+        assert!(world.sent_to(2).is_empty(), "nobody hears of it twice");
+        let rows = world.rows();
+        (first, rows)
+    };
+    let (first, rows) = twice(&mut world, &|c| put(c, "a"));
+    assert_eq!((first[0]["type"].as_str(), rows.len(), world.version()), (Some("success"), 1, 1));
+    // Its second run would fail on the id.
+    let (first, _) = twice(&mut world, &|c| v1_action(c, "r", "reject", Json::Null));
+    assert_eq!(first[0]["error"], json!(["The shop says no."]));
+    // Its second run would change the row again.
+    let (_, _) = twice(&mut world, &|c| v1_action(c, "s", "sql", json!(["UPDATE items SET name = name || '!'"])));
+    assert_eq!(world.version(), 2);
+    // And after the room left memory.
+    let mut world = world.reopened();
+    world.v1(1);
+    world.handle(vec![put(1, "a")]);
+    assert_eq!(world.sent_to(1)[0]["type"], "success");
+    // A person's retry has a new id and is a new action; so is another client's call with the same id.
+    world.handle(vec![v1_action(1, "new", "put", json!({"id": "a", "slug": null, "name": "a"}))]);
+    assert_eq!(world.sent_to(1)[0]["error"], json!(["A record with this value exists already."]));
+    world.v1(2);
+    world.handle(vec![put(2, "a")]);
+    assert_eq!(world.sent_to(2)[0]["type"], "error");
+}
+
+#[test]
+fn spec_12_5_changes_in_other_channels_reach_the_sender_too() {
+    let mut world = World::new();
+    world.v1(1);
+    world.handle(vec![v1_action(
+        1,
+        "x",
+        "sql",
+        json!(["INSERT INTO parts (id) VALUES (1)", "INSERT INTO items (id, name) VALUES ('a', '')"]),
+    )]);
+    let sent = world.sent_to(1);
+    assert_eq!((&sent[0]["channel"], &sent[0]["type"]), (&json!("parts"), &json!("update")));
+    assert_eq!((&sent[1]["type"], sent[1]["result"].as_array().unwrap().len(), sent.len()), (&json!("success"), 1, 2));
+}
+
+#[test]
+fn spec_12_7_answers_come_in_the_order_of_the_frames() {
+    let mut world = World::new();
+    world.v1(1);
+    let events =
+        (0..600).map(|i| v1_action(1, &i.to_string(), if i % 3 == 0 { "reject" } else { "nothing" }, Json::Null));
+    world.handle(events.collect());
+    let ids: Vec<String> = world.sent_to(1).iter().map(|f| f["id"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(ids, (0..600).map(|i| i.to_string()).collect::<Vec<_>>());
+}

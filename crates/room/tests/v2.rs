@@ -1,0 +1,242 @@
+//! SPEC 6 and 8: outcomes, resume and resets, as a version 2 client sees them.
+
+mod common;
+
+use common::{Mirror, ROOM, START, World};
+use partysync_protocol::limits::{self, DAY_MS};
+use partysync_protocol::{Cursor, Stamp, v2};
+use partysync_room::{ConnectionId, ConnectionInfo, Effect, Event};
+use serde_json::{Value as Json, json};
+
+fn item(id: &str) -> Json {
+    json!({"id": id, "slug": null, "name": id})
+}
+
+fn joined() -> (World, Mirror) {
+    let mut world = World::new();
+    let mut mirror = Mirror::new(1);
+    mirror.join(&mut world, 0);
+    (world, mirror)
+}
+
+fn send(world: &mut World, mirror: &mut Mirror, events: Vec<Event>) {
+    world.handle(events);
+    mirror.see(&world.effects);
+}
+
+#[test]
+fn spec_8_24_an_ack_comes_before_the_patch_that_carries_its_version() {
+    let (mut world, mirror) = joined();
+    world.handle(vec![mirror.action(1, "put", item("a")), mirror.action(2, "put", item("b"))]);
+    let sent = world.sent_to(1);
+    let types: Vec<_> = sent.iter().map(|f| f["type"].as_str().unwrap()).collect();
+    assert_eq!(types, ["ack", "ack", "patch"]);
+    assert_eq!((&sent[0]["version"], &sent[1]["version"]), (&json!(1), &json!(2)));
+    assert_eq!((&sent[2]["from"], &sent[2]["to"]), (&json!(0), &json!(2)), "one patch for the group");
+}
+
+#[test]
+fn spec_6_2_numbers_have_no_gaps_and_run_once() {
+    let (mut world, mut mirror) = joined();
+    let gap = mirror.action(2, "put", item("b"));
+    send(&mut world, &mut mirror, vec![gap]);
+    assert_eq!(mirror.settled, [(2, Err("later: number_gap".to_owned()))]);
+    mirror.settled.clear();
+    let events = vec![
+        mirror.action(1, "put", item("a")),
+        mirror.action(1, "put", item("a")),
+        mirror.action(2, "reject", Json::Null),
+    ];
+    send(&mut world, &mut mirror, events);
+    assert_eq!(mirror.settled, [(1, Ok(1)), (1, Ok(1)), (2, Err("rejected".to_owned()))]);
+    assert_eq!((world.version(), mirror.rows.len()), (1, 1));
+}
+
+#[test]
+fn spec_6_4_a_repeated_number_gets_its_outcome_again_after_a_restart_too() {
+    let (mut world, mut mirror) = joined();
+    let events = |m: &Mirror| {
+        vec![m.action(1, "put", item("a")), m.action(2, "reject", Json::Null), m.action(3, "put", item("c"))]
+    };
+    let first = events(&mirror);
+    send(&mut world, &mut mirror, first);
+    let first = std::mem::take(&mut mirror.settled);
+    let mut world = world.reopened();
+    mirror.join(&mut world, 3);
+    let again = events(&mirror);
+    send(&mut world, &mut mirror, again);
+    assert_eq!(
+        mirror.settled.iter().map(|(n, o)| (*n, o.is_ok())).collect::<Vec<_>>(),
+        [(1, true), (2, false), (3, true)]
+    );
+    assert_eq!(mirror.settled[1], first[1], "the same rejection");
+    assert_eq!((world.version(), mirror.resets), (2, 1));
+}
+
+#[test]
+fn spec_6_6_outcomes_are_kept_until_the_client_has_them_and_1_000_numbers_back() {
+    let (mut world, mut mirror) = joined();
+    let count = limits::OUTCOMES_KEPT + 1;
+    let reject = |m: &Mirror, n| m.action(n, "reject", Json::Null);
+    let all = (1..=count).map(|n| reject(&mirror, n)).collect();
+    send(&mut world, &mut mirror, all);
+    mirror.settled.clear();
+    // The last 1,000 are kept; one further back is forgotten.
+    let events = vec![reject(&mirror, 1), reject(&mirror, 2)];
+    send(&mut world, &mut mirror, events);
+    assert_eq!(mirror.settled, [(1, Err("outcome_forgotten".to_owned())), (2, Err("rejected".to_owned()))]);
+    mirror.settled.clear();
+    let have = Event::text(mirror.connection, v2::Up::Have { room: ROOM.into(), version: 0, number: 900 }.encode());
+    let events = vec![have, reject(&mirror, count + 1), reject(&mirror, 900), reject(&mirror, 901)];
+    send(&mut world, &mut mirror, events);
+    assert_eq!(mirror.settled[1..], [(900, Err("outcome_forgotten".to_owned())), (901, Err("rejected".to_owned()))]);
+    let kept = world.query("SELECT min(number), count(*) FROM _reject");
+    assert_eq!(kept, [[json!(901), json!(count + 1 - 900)]]);
+}
+
+#[test]
+fn spec_6_7_a_client_is_dropped_after_90_days_and_told_so() {
+    let (mut world, mut mirror) = joined();
+    let first = mirror.action(1, "put", item("a"));
+    send(&mut world, &mut mirror, vec![first]);
+    for day in 1..=91 {
+        world.now = START + day * DAY_MS;
+        world.handle(vec![Event::Alarm]);
+    }
+    let join = v2::Up::Join { room: ROOM.into(), client: mirror.client, last: 1, cursor: None };
+    world.handle(vec![Event::text(mirror.connection, join.encode())]);
+    assert_eq!(world.sent_to(1)[0]["known"], json!(false));
+}
+
+#[test]
+fn spec_6_1_a_client_belongs_to_the_first_identity_that_used_it() {
+    let mut world = World::new();
+    let mut mirror = Mirror::new(1);
+    let open = |c: u64, identity: &str| Event::Opened {
+        connection: ConnectionId(c),
+        info: ConnectionInfo { key: None, identity: Some(identity.to_owned()) },
+    };
+    let hello = v2::Up::Hello { versions: vec![2] }.encode();
+    let join = v2::Up::Join { room: ROOM.into(), client: mirror.client, last: 0, cursor: None }.encode();
+    let enter = |c: u64| vec![Event::text(ConnectionId(c), hello.clone()), Event::text(ConnectionId(c), join.clone())];
+    world.handle([vec![open(1, "ann")], enter(1), vec![mirror.action(1, "put", item("a"))]].concat());
+    mirror.see(&world.effects);
+    assert_eq!(mirror.settled, [(1, Ok(1))]);
+    assert_eq!(world.query("SELECT author FROM _log WHERE version = 1"), [[json!("ann")]]);
+    mirror.connection = ConnectionId(2);
+    world.handle([vec![open(2, "bob")], enter(2), vec![mirror.action(2, "put", item("b"))]].concat());
+    let sent = world.sent_to(2);
+    assert_eq!((&sent[1]["type"], &sent[1]["error"]["code"]), (&json!("left"), &json!("client_taken")));
+    assert_eq!(world.rows().len(), 1, "and what it sent in the same breath was not run");
+}
+
+#[test]
+fn p7_a_valid_cursor_gets_what_changed_deletions_included() {
+    let (mut world, mut mirror) = joined();
+    let events = vec![mirror.action(1, "put", item("a")), mirror.action(2, "put", item("b"))];
+    send(&mut world, &mut mirror, events);
+    world.handle(vec![Event::Closed { connection: mirror.connection }]);
+    let mut other = Mirror::new(2);
+    other.join(&mut world, 0);
+    let events = vec![
+        other.action(1, "delete", json!("a")),
+        other.action(2, "put", item("c")),
+        other.action(3, "change", item("c")),
+    ];
+    send(&mut world, &mut other, events);
+    let mut world = world.reopened();
+    mirror.join(&mut world, 2);
+    let sent = world.sent_to(1);
+    assert_eq!((&sent[1]["reset"], &sent[2]["type"], sent.len()), (&json!(false), &json!("patch"), 3));
+    assert_eq!(
+        (sent[2]["changes"][0]["puts"].as_array().unwrap().len(), &sent[2]["changes"][0]["deletes"]),
+        (1, &json!(["a"]))
+    );
+    assert_eq!((&mirror.rows, mirror.resets), (&world.rows(), 1));
+}
+
+#[test]
+fn p7_a_cursor_of_another_history_or_from_the_future_or_below_the_floor_resets() {
+    let (mut world, mut mirror) = joined();
+    let first = mirror.action(1, "put", item("a"));
+    send(&mut world, &mut mirror, vec![first]);
+    let now = world.room.cursor();
+    let other_stamp = Cursor { stamp: Stamp::from_random(3 << 40), ..now };
+    let future = Cursor { version: now.version + 5, ..now };
+    for cursor in [other_stamp, future] {
+        mirror.cursor = Some(cursor);
+        mirror.rows.insert(("items".to_owned(), "\"ghost\"".to_owned()), Json::Null);
+        world.handle(vec![Event::Closed { connection: mirror.connection }]);
+        mirror.join(&mut world, 1);
+        assert_eq!((&mirror.rows, mirror.cursor), (&world.rows(), Some(now)), "a reset drops what is not in it");
+    }
+    assert_eq!(mirror.resets, 3);
+}
+
+#[test]
+fn spec_8_21_a_snapshot_comes_in_chunks_and_at_least_one_a_channel() {
+    let mut world = World::new();
+    world.v1(9);
+    let rows = limits::SNAPSHOT_ROWS + 1;
+    world.handle(vec![common::v1_action(9, "many", "many", json!(rows))]);
+    let mut mirror = Mirror::new(1);
+    mirror.join(&mut world, 0);
+    let sent = world.sent_to(1);
+    let chunks: Vec<_> = sent[2..]
+        .iter()
+        .map(|f| (f["channel"].as_str().unwrap(), f["rows"].as_array().unwrap().len(), f["more"] == true))
+        .collect();
+    assert_eq!(chunks, [("items", rows - 1, true), ("items", 1, true), ("parts", 0, false)]);
+    assert_eq!(mirror.rows.len(), rows);
+}
+
+#[test]
+fn spec_8_2_the_first_frame_decides_and_a_hello_without_a_common_version_closes() {
+    let mut world = World::new();
+    let c = ConnectionId(1);
+    world.handle(vec![Event::opened(c), Event::text(c, r#"{"type":"hello","versions":[9]}"#)]);
+    assert!(matches!(world.effects[..], [Effect::Close { code: 4400, .. }]), "{:?}", world.effects);
+    let c = ConnectionId(2);
+    world.handle(vec![
+        Event::opened(c),
+        Event::text(c, "nonsense"),
+        Event::text(c, r#"{"type":"hello","versions":[2]}"#),
+    ]);
+    assert!(world.sent_to(2).iter().all(|f| f["type"] == "exception"), "version 1 for good");
+}
+
+#[test]
+fn spec_8_frames_that_are_wrong_are_answered_and_change_nothing() {
+    let (mut world, mirror) = joined();
+    let frames = [
+        (json!({"type": "nonsense"}), "bad_message"),
+        (json!({"type": "hello", "versions": [2]}), "bad_message"),
+        (json!({"type": "join", "room": "shop/b", "client": mirror.client.to_string(), "last": 0}), "too_many_rooms"),
+        (json!({"type": "action", "room": "shop/b", "number": 1, "channel": "items", "action": 1}), "not_joined"),
+        (json!({"type": "action", "room": ROOM, "number": 1, "channel": "nope", "action": 1}), "unknown_channel"),
+        (json!({"type": "leave", "room": "x"}), "not_joined"),
+    ];
+    for (frame, code) in frames {
+        world.handle(vec![Event::text(ConnectionId(1), frame.to_string())]);
+        assert_eq!(world.sent_to(1)[0]["error"]["code"], code, "{frame}");
+    }
+    world.handle(vec![Event::text(ConnectionId(1), r#"{"type":"ping"}"#)]);
+    assert_eq!(world.sent_to(1), [json!({"type": "pong"})]);
+    world.handle(vec![Event::text(ConnectionId(1), json!({"type": "leave", "room": ROOM}).to_string())]);
+    assert_eq!(world.sent_to(1)[0]["type"], "left");
+    world.handle(vec![mirror.action(1, "put", item("a"))]);
+    assert_eq!(world.sent_to(1)[0]["error"]["code"], "not_joined");
+    world.handle(vec![Event::Binary { connection: ConnectionId(1) }]);
+    assert!(matches!(world.effects[..], [Effect::Close { code: 1003, .. }]));
+}
+
+#[test]
+fn p9_a_client_id_is_never_sent_to_anybody_else() {
+    let (mut world, mut mirror) = joined();
+    let mut other = Mirror::new(2);
+    other.join(&mut world, 0);
+    let first = mirror.action(1, "put", item("a"));
+    send(&mut world, &mut mirror, vec![first]);
+    let sent = format!("{:?}", world.sent_to(2));
+    assert!(sent.contains("patch") && !sent.contains(&mirror.client.to_string()), "{sent}");
+}
