@@ -6,6 +6,7 @@ use partysync_protocol::{Cursor, ErrorCode, Stamp, limits};
 use crate::channel::{ChannelTable, ShapeError};
 use crate::connection::Connections;
 use crate::instance::Instance;
+use crate::purge::Timers;
 use crate::reply::Snapshots;
 use crate::step::{Clients, Stepper, mix};
 use crate::store::{self, Head, LogEntry};
@@ -91,6 +92,7 @@ impl<S: SyncServer, D: Db> Room<S, D> {
             head,
             floor,
             input,
+            timers: Timers::default(),
             wake_at: None,
             alarm_failures: 0,
             alarm_retry_at: None,
@@ -131,7 +133,8 @@ fn open_in<S: SyncServer>(
             channels.push(attach(db, channel.name(), *number)?);
         }
     }
-    let mut stepper = Stepper { channels: &channels, instance, clients, head: &mut head, input };
+    let timers = &mut Timers::default();
+    let mut stepper = Stepper { channels: &channels, instance, clients, head: &mut head, timers, input };
     match stepper.ensure_started(db) {
         Ok(Ok(_)) => {}
         Ok(Err(error)) => return Err(OpenError::Start(error)),

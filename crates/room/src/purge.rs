@@ -4,6 +4,7 @@ use partysync_model::{Db, DbError, Value, Verdict, quote};
 use partysync_protocol::limits::{self, DAY_MS};
 use partysync_protocol::{Millis, Version};
 
+use crate::step::ALARM;
 use crate::store::{self, Head, version_value};
 use crate::{Room, SyncServer};
 
@@ -19,11 +20,38 @@ const LOG_SLACK: u64 = limits::LOG_VERSIONS / 10;
 /// Rows marked deleted that one purge removes; the next one takes the rest.
 const MARKED_ROWS: i64 = 1_000;
 
+/// The room's timers as they are stored, read when they are needed and not known.
+#[derive(Debug, Default)]
+pub(crate) struct Timers(Option<Stored>);
+
+#[derive(Debug, Clone, Copy)]
+struct Stored {
+    alarm: Option<Millis>,
+    purge: Option<Millis>,
+}
+
+impl Timers {
+    /// They were, or may have been, changed; also when the change was undone.
+    pub(crate) fn forget(&mut self) {
+        self.0 = None;
+    }
+
+    fn read(&mut self, db: &mut dyn Db) -> Result<Stored, DbError> {
+        if let Some(stored) = self.0 {
+            return Ok(stored);
+        }
+        let stored = Stored { alarm: store::timer(db, ALARM)?, purge: store::timer(db, PURGE)? };
+        self.0 = Some(stored);
+        Ok(stored)
+    }
+}
+
 impl<S: SyncServer, D: Db> Room<S, D> {
     /// The earliest time at which this room wants to be woken.
-    pub(crate) fn next_timer(&mut self) -> Result<Option<Millis>, DbError> {
-        let purge = store::timer(&mut self.db, PURGE)?;
-        Ok([purge, self.alarm_due()?].into_iter().flatten().min())
+    pub(crate) fn next_wake(&mut self) -> Result<Option<Millis>, DbError> {
+        let Stored { alarm, purge } = self.timers.read(&mut self.db)?;
+        let alarm = alarm.map(|at| self.alarm_retry_at.map_or(at, |retry_at| at.max(retry_at)));
+        Ok([purge, alarm].into_iter().flatten().min())
     }
 }
 
@@ -31,12 +59,16 @@ impl<S: SyncServer, D: Db> Room<S, D> {
 pub(crate) fn schedule<S: SyncServer, D: Db>(room: &mut Room<S, D>) -> Result<(), DbError> {
     let overflow = room.head.cursor.version - room.floor > limits::LOG_VERSIONS + LOG_SLACK;
     let now = room.input.now;
-    match store::timer(&mut room.db, PURGE)? {
+    match room.timers.read(&mut room.db)?.purge {
         Some(at) if at > now && !overflow => return Ok(()),
         None if room.head.cursor.version == 0 => return Ok(()),
-        None if !overflow => return store::set_timer(&mut room.db, PURGE, Some(now + PURGE_EVERY_MS)),
+        None if !overflow => {
+            room.timers.forget();
+            return store::set_timer(&mut room.db, PURGE, Some(now + PURGE_EVERY_MS));
+        }
         _ => {}
     }
+    room.timers.forget();
     let Room { db, channels, head, floor, .. } = room;
     let mut result = Ok(*floor);
     db.transaction(&mut |db| {

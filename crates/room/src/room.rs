@@ -1,7 +1,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use partysync_model::{Db, DbError};
+use partysync_model::Db;
 use partysync_protocol::v2::{self, Welcome};
 use partysync_protocol::{Cursor, ErrorCode, Millis, Version, limits, v1};
 
@@ -9,10 +9,11 @@ use crate::channel::ChannelTable;
 use crate::connection::{Connection, Connections, Joined, Protocol};
 use crate::event::{ConnectionId, Effect, Event, Input, Report};
 use crate::instance::Instance;
+use crate::purge::{self, Timers};
 use crate::reply::{ActionReply, Reply, Snapshots};
-use crate::step::{ALARM, ActionWork, Clients, Outcome, Ran, Sender, Work};
+use crate::step::{ActionWork, Clients, Outcome, Ran, Sender, Work};
 use crate::store::Head;
-use crate::{ConnectionInfo, SyncServer, purge, store};
+use crate::{ConnectionInfo, SyncServer};
 
 /// How long after an alarm failed it runs again; doubled for each time it failed before.
 const ALARM_RETRY_MS: Millis = 2_000;
@@ -67,6 +68,7 @@ pub struct Room<S, D> {
     pub(crate) head: Head,
     pub(crate) floor: Version,
     pub(crate) input: Input,
+    pub(crate) timers: Timers,
     /// The alarm that the home was asked for.
     pub(crate) wake_at: Option<Millis>,
     /// How often `on_alarm` failed since it last succeeded.
@@ -254,7 +256,7 @@ impl<S: SyncServer, D: Db> Room<S, D> {
 
     /// What is to be done after each batch: timers, the purge, the home's alarm.
     fn keep_house(&mut self, effects: &mut Vec<Effect>) {
-        let kept = purge::schedule(self).and_then(|()| self.next_timer());
+        let kept = purge::schedule(self).and_then(|()| self.next_wake());
         match kept {
             Ok(next) if next != self.wake_at => {
                 self.wake_at = next;
@@ -275,12 +277,6 @@ impl<S: SyncServer, D: Db> Room<S, D> {
             self.alarm_failures += 1;
             self.alarm_retry_at = Some(self.input.now + delay);
         }
-    }
-
-    /// When the app's alarm is to run next.
-    pub(crate) fn alarm_due(&mut self) -> Result<Option<Millis>, DbError> {
-        let retry_at = self.alarm_retry_at;
-        Ok(store::timer(&mut self.db, ALARM)?.map(|at| retry_at.map_or(at, |retry_at| at.max(retry_at))))
     }
 }
 

@@ -10,6 +10,7 @@ use crate::capture::{Change, capture, check_claims};
 use crate::channel::ChannelTable;
 use crate::event::Report;
 use crate::instance::Instance;
+use crate::purge::Timers;
 use crate::store::{self, CallOutcome, Client, Head, LogEntry};
 use crate::{Call, Changed, Input, SyncServer};
 
@@ -110,6 +111,7 @@ pub(crate) struct Stepper<'r, S> {
     pub(crate) instance: &'r mut Instance<S>,
     pub(crate) clients: &'r mut Clients,
     pub(crate) head: &'r mut Head,
+    pub(crate) timers: &'r mut Timers,
     pub(crate) input: Input,
 }
 
@@ -368,10 +370,11 @@ impl<S: SyncServer> Stepper<'_, S> {
     ) -> Result<Result<Option<Made>, ActionError>, Lost> {
         let head = next_head(*self.head, self.input);
         let channels = self.channels;
+        let timers = &mut *self.timers;
         let mut result = None;
         let transaction = db.transaction(&mut |db| {
             let done = (|| {
-                let changed = call_app(db, plan, head.at, server, body)?;
+                let changed = call_app(db, plan, head.at, timers, server, body)?;
                 let changes = capture(db, channels, head)?;
                 check_claims(&changed, plan.claims, &changes)?;
                 let made = (!changes.is_empty()).then_some(Made { head, changes });
@@ -436,6 +439,7 @@ fn call_app<S>(
     db: &mut dyn Db,
     plan: &Plan<'_>,
     at: Millis,
+    timers: &mut Timers,
     server: &mut S,
     body: &mut Body<'_, S>,
 ) -> Result<Changed, ActionError> {
@@ -450,6 +454,7 @@ fn call_app<S>(
         }
     };
     if let Some(alarm) = tx.alarm().or(plan.takes_alarm.then_some(None)) {
+        timers.forget();
         store::set_timer(db, ALARM, alarm)?;
     }
     Ok(changed)

@@ -20,14 +20,19 @@ const CAPTURE_PREFIX: &str = "_capture";
 pub(crate) struct Guard {
     origin: AtomicU8,
     /// Whether the statement's text names a capture trigger. SQLite gives the name of a common table expression where it
-    /// gives a trigger's, so a statement that does is not believed to run inside one.
+    /// gives a trigger's, so a statement that does is not believed to run inside one. (A name may stand in any of
+    /// SQLite's four quotes, so a text that is written into the SQL counts too. Bound values do not.)
     names_capture: AtomicBool,
     /// Whether the statement's text has a name that begins with `_`, which is the engine's to use.
     names_engine: AtomicBool,
     /// Whether the statement runs: what is asked now, a virtual table prepares for itself.
     running: AtomicBool,
-    /// Whether the statement that was prepared last makes, changes or drops something.
+    /// Whether the statement was found to change the schema, or a pragma, when it was prepared.
     changes_schema: AtomicBool,
+    /// Whether the statement drops a table, and with it the table's triggers.
+    drops_table: AtomicBool,
+    /// Whether the statement was refused something.
+    refused: AtomicBool,
 }
 
 /// A statement's facts, read from [`Guard`] at each question.
@@ -37,6 +42,8 @@ struct Asked {
     in_trigger_or_view: bool,
     names_engine: bool,
     running: bool,
+    drops_table: bool,
+    in_temp: bool,
 }
 
 impl Guard {
@@ -50,21 +57,35 @@ impl Guard {
         self.origin.store(origin as u8, Relaxed);
         self.running.store(false, Relaxed);
         self.changes_schema.store(false, Relaxed);
+        self.drops_table.store(false, Relaxed);
+        self.refused.store(false, Relaxed);
         if origin != Origin::Engine {
             self.names_capture.store(words(sql).any(|w| starts_with(w, CAPTURE_PREFIX)), Relaxed);
             self.names_engine.store(words(sql).any(is_engines), Relaxed);
         }
     }
 
-    /// The statement is prepared and begins to run. Returns whether it changes the schema.
-    pub(crate) fn run(&self) -> bool {
+    /// The statement is prepared and begins to run.
+    pub(crate) fn run(&self) {
         self.running.store(true, Relaxed);
+    }
+
+    /// Whether the statement makes, changes or drops something.
+    pub(crate) fn changes_schema(&self) -> bool {
         self.changes_schema.load(Relaxed)
+    }
+
+    /// Whether the statement was refused something: not all of SQLite's errors say that this is why they happened.
+    pub(crate) fn refused(&self) -> bool {
+        self.refused.load(Relaxed)
     }
 
     fn decide(&self, context: &AuthContext<'_>) -> Authorization {
         if !self.running.load(Relaxed) && changes_schema(&context.action) {
             self.changes_schema.store(true, Relaxed);
+        }
+        if matches!(context.action, AuthAction::DropTable { .. }) {
+            self.drops_table.store(true, Relaxed);
         }
         let origin = match self.origin.load(Relaxed) {
             o if o == Origin::Engine as u8 => Origin::Engine,
@@ -78,8 +99,14 @@ impl Guard {
             in_trigger_or_view: context.accessor.is_some(),
             names_engine: self.names_engine.load(Relaxed),
             running: self.running.load(Relaxed),
+            drops_table: self.drops_table.load(Relaxed),
+            in_temp: context.database_name == Some("temp"),
         };
-        asked.decide(&context.action)
+        let decision = asked.decide(&context.action);
+        if decision == Authorization::Deny {
+            self.refused.store(true, Relaxed);
+        }
+        decision
     }
 }
 
@@ -93,6 +120,8 @@ impl Asked {
         }
         let allowed = match self.origin {
             Origin::Engine => self.engine_may(action),
+            // Not every action on a temporary table is named as one. ALTER TABLE looks for temporary triggers.
+            _ if self.in_temp => self.origin == Origin::Setup && is_of_alter_table(action),
             Origin::Setup => self.app_may(action) || self.setup_may(action),
             Origin::Action => self.app_may(action),
         };
@@ -137,7 +166,7 @@ impl Asked {
             CreateIndex { index_name, table_name } | DropIndex { index_name, table_name } => {
                 !is_engines(index_name) && !is_engines(table_name)
             }
-            DropTrigger { trigger_name, table_name } => !is_engines(trigger_name) && !is_engines(table_name),
+            DropTrigger { trigger_name, .. } => !is_engines(trigger_name) || self.drops_table,
             DropView { view_name } => !is_engines(view_name),
             // Nobody asks about a trigger's or a view's body before it is used, a table's new name or a virtual table's
             // arguments at all: so their text may have no name of the engine's.
@@ -179,6 +208,15 @@ fn written<'c>(action: &AuthAction<'c>) -> Option<&'c str> {
     }
 }
 
+/// What ALTER TABLE does to the schema of temporary tables, where there are none.
+fn is_of_alter_table(action: &AuthAction<'_>) -> bool {
+    matches!(
+        action,
+        AuthAction::Read { table_name: "sqlite_temp_master", .. }
+            | AuthAction::Update { table_name: "sqlite_temp_master", .. }
+    )
+}
+
 fn changes_schema(action: &AuthAction<'_>) -> bool {
     !matches!(
         action,
@@ -212,5 +250,7 @@ fn starts_with(name: &str, prefix: &str) -> bool {
 
 /// The runs of characters in an SQL text that could be names, those in texts and comments among them.
 fn words(sql: &str) -> impl Iterator<Item = &str> {
-    sql.split(|c: char| c.is_ascii() && !c.is_ascii_alphanumeric() && c != '_' && c != '$').filter(|w| !w.is_empty())
+    // SQLite takes every character past ASCII for a part of a name, but for the byte order mark, which is a space to it.
+    let splits = |c: char| c == '\u{feff}' || c.is_ascii() && !c.is_ascii_alphanumeric() && c != '_' && c != '$';
+    sql.split(splits).filter(|w| !w.is_empty())
 }

@@ -1,44 +1,33 @@
 use std::sync::Arc;
 
-use partysync_model::{Columns, Db, DbError, DbErrorKind, Origin, Value, Verdict};
+use partysync_model::{Columns, Db, DbError, Origin, Value, Verdict};
 use rusqlite::wal::CheckpointMode;
 use rusqlite::{Connection, InterruptHandle};
 
 use crate::authorizer::Guard;
 use crate::budget::Budget;
 use crate::error::db_error;
+use crate::session::{Session, State};
+use crate::statement::Handles;
 
 /// A room's database in an SQLite file, or in memory.
 #[derive(Debug)]
 pub struct SqliteDb {
-    pub(crate) connection: Connection,
-    pub(crate) guard: Arc<Guard>,
-    pub(crate) budget: Arc<Budget>,
-    /// How many transactions are open, one inside the other.
-    pub(crate) depth: usize,
-    pub(crate) state: State,
-    /// The text of the app's statement that runs, as the statement cache knows it.
-    pub(crate) action_sql: String,
-}
-
-/// Whether statements may run.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum State {
-    Ready,
-    /// SQLite ended the transaction before its time. Holds why. Until the outermost one returns nothing may run: it would
-    /// be a transaction of its own.
-    Lost(String),
-    /// A transaction could neither be kept nor undone. Holds why. Nothing may run any more.
-    Broken(String),
+    connection: Connection,
+    guard: Arc<Guard>,
+    budget: Arc<Budget>,
+    state: State,
+    /// Room for the text of an action's statement.
+    text: String,
 }
 
 impl SqliteDb {
     pub(crate) fn with(connection: Connection, guard: Arc<Guard>, budget: Arc<Budget>) -> Self {
-        SqliteDb { connection, guard, budget, depth: 0, state: State::Ready, action_sql: String::new() }
+        SqliteDb { connection, guard, budget, state: State::Ready, text: String::new() }
     }
 
     /// A handle with which another thread can interrupt the statement that runs, which then fails with
-    /// [`Interrupted`](DbErrorKind::Interrupted). Between statements it does nothing.
+    /// [`Interrupted`](partysync_model::DbErrorKind::Interrupted). Between statements it does nothing.
     pub fn interrupt_handle(&self) -> InterruptHandle {
         self.connection.get_interrupt_handle()
     }
@@ -47,29 +36,22 @@ impl SqliteDb {
     ///
     /// # Errors
     ///
-    /// [`Io`](DbErrorKind::Io) or [`Full`](DbErrorKind::Full) if it could not be copied: nothing is lost then.
-    /// [`Sql`](DbErrorKind::Sql) inside a transaction.
+    /// [`Io`](partysync_model::DbErrorKind::Io) or [`Full`](partysync_model::DbErrorKind::Full) if it could not be copied. Nothing is lost then: the log
+    /// is still there.
     pub fn checkpoint(&mut self) -> Result<(), DbError> {
-        self.ready()?;
+        self.session().ready()?;
         self.connection.wal_checkpoint_v2(Some("main"), CheckpointMode::TRUNCATE).map(|_| ()).map_err(db_error)
     }
 
-    /// Whether a statement may run now.
-    pub(crate) fn ready(&mut self) -> Result<(), DbError> {
-        if self.depth > 0 && self.state == State::Ready && self.connection.is_autocommit() {
-            self.state = State::Lost("a statement ended the transaction".to_owned());
-        }
-        match &self.state {
-            State::Ready => Ok(()),
-            State::Lost(cause) => Err(DbError::new(DbErrorKind::Lost, format!("the transaction is gone: {cause}"))),
-            State::Broken(cause) => Err(DbError::new(DbErrorKind::Io, format!("the connection is unusable: {cause}"))),
-        }
+    fn session(&mut self) -> Session<'_> {
+        let handles = Handles { connection: &self.connection, guard: &self.guard, budget: &self.budget };
+        Session::new(handles, &mut self.state, &mut self.text)
     }
 }
 
 impl Db for SqliteDb {
     fn execute(&mut self, origin: Origin, sql: &str, params: &[Value]) -> Result<u64, DbError> {
-        self.run(origin, sql, params, &mut |_| {})
+        self.session().execute(origin, sql, params)
     }
 
     fn query(
@@ -79,10 +61,40 @@ impl Db for SqliteDb {
         params: &[Value],
         each: &mut dyn FnMut(&dyn Columns),
     ) -> Result<(), DbError> {
-        self.run(origin, sql, params, each).map(|_| ())
+        self.session().query(origin, sql, params, each)
     }
 
     fn transaction(&mut self, body: &mut dyn FnMut(&mut dyn Db) -> Verdict) -> Result<(), DbError> {
-        self.run_transaction(body)
+        self.session().transaction(body)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use partysync_model::DbErrorKind;
+    use rusqlite::hooks::{AuthAction, AuthContext, Authorization, TransactionOperation};
+
+    use super::*;
+    use crate::Options;
+
+    #[test]
+    fn p5_a_connection_that_can_neither_keep_nor_undo_is_given_up() {
+        let mut db = SqliteDb::open_in_memory(&Options::default()).unwrap();
+        db.execute(Origin::Engine, "CREATE TABLE t (id)", &[]).unwrap();
+        let no_rollback = |context: AuthContext<'_>| match context.action {
+            AuthAction::Transaction { operation: TransactionOperation::Rollback } => Authorization::Deny,
+            _ => Authorization::Allow,
+        };
+        db.connection.authorizer(Some(no_rollback)).unwrap();
+        let ended = db.transaction(&mut |db| {
+            db.execute(Origin::Engine, "INSERT INTO t VALUES (1)", &[]).unwrap();
+            Verdict::Undo
+        });
+        assert_eq!(ended.unwrap_err().kind, DbErrorKind::Io);
+        for _ in 0..2 {
+            assert_eq!(db.execute(Origin::Engine, "SELECT 1", &[]).unwrap_err().kind, DbErrorKind::Io);
+            assert_eq!(db.transaction(&mut |_| panic!("must not run")).unwrap_err().kind, DbErrorKind::Io);
+            assert_eq!(db.checkpoint().unwrap_err().kind, DbErrorKind::Io);
+        }
     }
 }

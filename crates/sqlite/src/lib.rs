@@ -7,13 +7,15 @@
 //! - transactions that nest, and that know when a statement ended them (`transaction.rs`);
 //! - what SQL of the app may not do, by its origin (`authorizer.rs`);
 //! - a budget of virtual-machine steps for each step of the room (`budget.rs`);
-//! - errors as kinds that somebody can act on (`error.rs`).
+//! - errors as kinds that somebody can act on (`error.rs`);
+//! - prepared statements, kept and found by their text and origin (`session.rs`).
 
 mod authorizer;
 mod budget;
 mod db;
 mod error;
 mod open;
+mod session;
 mod statement;
 mod transaction;
 

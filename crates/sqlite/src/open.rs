@@ -1,5 +1,6 @@
 //! Opening a room's file, with the settings that the engine relies on.
 
+use std::borrow::Cow;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,6 +8,7 @@ use std::time::Duration;
 use partysync_model::{DbError, DbErrorKind};
 use partysync_protocol::limits;
 use rusqlite::config::DbConfig;
+use rusqlite::wal::CheckpointMode;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::authorizer::Guard;
@@ -49,9 +51,10 @@ impl SqliteDb {
     /// found when it is read. [`Io`](DbErrorKind::Io) if the file cannot be made, read or written, if somebody else holds
     /// its lock, or if there is no such VFS.
     pub fn open(path: &Path, options: &Options) -> Result<Self, DbError> {
+        let file = as_file(path);
         let connection = match &options.vfs {
-            None => Connection::open_with_flags(path, flags()),
-            Some(vfs) => Connection::open_with_flags_and_vfs(path, flags(), vfs.as_str()),
+            None => Connection::open_with_flags(file, flags()),
+            Some(vfs) => Connection::open_with_flags_and_vfs(file, flags(), vfs.as_str()),
         };
         // What fails while opening has no SQL of anybody's in it: it is the file's or its folder's fault.
         let connection = connection.map_err(db_error).map_err(|e| DbError { kind: file_kind(e.kind), ..e });
@@ -79,7 +82,15 @@ impl SqliteDb {
     }
 }
 
-/// Without URIs in file names: a room's path is a path, whatever it looks like.
+/// A path that SQLite takes for a path: not for a URI, a database in memory or a temporary file.
+fn as_file(path: &Path) -> Cow<'_, Path> {
+    let name = path.as_os_str().as_encoded_bytes();
+    if name.is_empty() || name.starts_with(b":") || name.starts_with(b"file:") {
+        return Path::new(".").join(path).into();
+    }
+    path.into()
+}
+
 fn flags() -> OpenFlags {
     OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX
 }
@@ -97,11 +108,12 @@ fn configure(connection: &Connection, options: &Options, journal: &str) -> Resul
     ] {
         connection.set_db_config(config, on).map_err(db_error)?;
     }
-    // EXCLUSIVE comes before anything reads the file: then WAL needs no shared memory.
+    // EXCLUSIVE comes before anything reads the file: then WAL needs no shared memory. What a savepoint may have to undo is
+    // kept in memory: in a temporary file it costs two writes a page and action.
     connection
         .execute_batch(
             "PRAGMA locking_mode = EXCLUSIVE; PRAGMA cell_size_check = ON; PRAGMA recursive_triggers = ON; \
-             PRAGMA synchronous = FULL;",
+             PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY;",
         )
         .map_err(db_error)?;
     if connection.is_readonly("main").map_err(db_error)? {
@@ -116,7 +128,10 @@ fn configure(connection: &Connection, options: &Options, journal: &str) -> Resul
         connection.pragma_update(None, "max_page_count", pages).map_err(db_error)?;
     }
     // Reads the schema, so that a damaged one shows here.
-    connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(())).map_err(db_error)
+    connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(())).map_err(db_error)?;
+    // A process that was killed may have left commits that are in the log and not synced. They are seen from now on, so they
+    // have to be durable from now on: the checkpoint syncs what it copies.
+    connection.wal_checkpoint_v2(Some("main"), CheckpointMode::PASSIVE).map(|_| ()).map_err(db_error)
 }
 
 fn file_kind(kind: DbErrorKind) -> DbErrorKind {

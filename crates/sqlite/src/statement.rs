@@ -1,112 +1,37 @@
-//! Running one statement.
+//! Running one prepared statement.
 
-use std::cell::Cell;
-use std::ops::DerefMut;
-
-use partysync_model::{Columns, DbError, DbErrorKind, Origin, Value, ValueRef};
+use partysync_model::{Columns, DbError, DbErrorKind, Value, ValueRef};
 use rusqlite::types::{ToSql, ToSqlOutput};
 use rusqlite::{Connection, Row, Statement, types};
 
+use crate::authorizer::Guard;
 use crate::budget::Budget;
-use crate::db::{SqliteDb, State};
 use crate::error::db_error;
 
-/// Goes before the text of an action's statement. The statement cache finds statements by their text, and one that the
-/// engine may run must not be found by an action.
-const ACTION_MARK: &str = "/*action*/";
+/// A connection, and what watches over its statements.
+#[derive(Clone, Copy)]
+pub(crate) struct Handles<'c> {
+    pub(crate) connection: &'c Connection,
+    pub(crate) guard: &'c Guard,
+    pub(crate) budget: &'c Budget,
+}
 
-impl SqliteDb {
+impl Handles<'_> {
     /// Runs a statement to its end, shows its rows, and returns how many rows it changed itself.
     pub(crate) fn run(
-        &mut self,
-        origin: Origin,
-        sql: &str,
-        params: &[Value],
-        each: &mut dyn FnMut(&dyn Columns),
-    ) -> Result<u64, DbError> {
-        self.ready()?;
-        // Work of the engine between actions, and migrations, take as long as they take.
-        let budgeted = self.depth > 1 && origin != Origin::Setup;
-        if budgeted && self.budget.is_spent() {
-            return Err(self.out_of_steps());
-        }
-        self.guard.enter(origin, sql);
-        self.budget.begin(budgeted);
-        let result = self.prepare_and_run(origin, sql, params, each);
-        result.map_err(|error| self.failed(budgeted, error))
-    }
-
-    fn prepare_and_run(
-        &mut self,
-        origin: Origin,
-        sql: &str,
-        params: &[Value],
-        each: &mut dyn FnMut(&dyn Columns),
-    ) -> Result<u64, DbError> {
-        let sql = match origin {
-            Origin::Engine => sql,
-            Origin::Action => {
-                self.action_sql.clear();
-                self.action_sql.push_str(ACTION_MARK);
-                self.action_sql.push_str(sql);
-                &self.action_sql
-            }
-            Origin::Setup => {
-                let mut statement = self.connection.prepare(sql).map_err(db_error)?;
-                let changes_schema = self.guard.run();
-                return Running::new(self, changes_schema).to_the_end(&mut statement, params, each);
-            }
-        };
-        let mut statement = self.connection.prepare_cached(sql).map_err(db_error)?;
-        let changes_schema = self.guard.run();
-        let result = Running::new(self, changes_schema).to_the_end(statement.deref_mut(), params, each);
-        if changes_schema {
-            statement.discard();
-        }
-        result
-    }
-
-    /// What a statement's failure means for the transaction around it.
-    fn failed(&mut self, budgeted: bool, error: DbError) -> DbError {
-        if self.depth > 0 && self.connection.is_autocommit() {
-            self.state = State::Lost(error.message.clone());
-        }
-        if error.kind == DbErrorKind::Interrupted && budgeted && self.budget.is_spent() {
-            return self.out_of_steps();
-        }
-        error
-    }
-
-    fn out_of_steps(&self) -> DbError {
-        let limit = self.budget.limit();
-        DbError::new(DbErrorKind::Interrupted, format!("used more than {limit} steps of SQLite's virtual machine"))
-    }
-}
-
-/// What a running statement needs of its database.
-struct Running<'a> {
-    connection: &'a Connection,
-    budget: &'a Budget,
-    changes_schema: bool,
-}
-
-impl<'a> Running<'a> {
-    fn new(db: &'a SqliteDb, changes_schema: bool) -> Self {
-        Running { connection: &db.connection, budget: &db.budget, changes_schema }
-    }
-
-    fn to_the_end(
-        &self,
+        self,
         statement: &mut Statement<'_>,
         params: &[Value],
         each: &mut dyn FnMut(&dyn Columns),
     ) -> Result<u64, DbError> {
-        let changes_before = self.connection.total_changes();
+        self.guard.run();
+        let total_before = self.connection.total_changes();
         let result = step_through(statement, params, each);
         self.budget.end(statement);
         result?;
-        // SQLite keeps the count of the last INSERT, UPDATE or DELETE: it is this statement's if the total moved.
-        let counts = !self.changes_schema && self.connection.total_changes() != changes_before;
+        // SQLite keeps the count of the last INSERT, UPDATE or DELETE: it is this statement's if the total moved. DDL may
+        // move it too, for a virtual table's own tables.
+        let counts = !self.guard.changes_schema() && self.connection.total_changes() != total_before;
         Ok(if counts { self.connection.changes() } else { 0 })
     }
 }
@@ -116,17 +41,39 @@ fn step_through(
     params: &[Value],
     each: &mut dyn FnMut(&dyn Columns),
 ) -> Result<(), DbError> {
-    let count = statement.column_count();
     let params = rusqlite::params_from_iter(params.iter().map(Param));
     let mut rows = statement.query(params).map_err(db_error)?;
+    let mut spare = Vec::new();
     while let Some(row) = rows.next().map_err(db_error)? {
-        let shown = Shown { row, count, not_utf8: Cell::new(false) };
-        each(&shown);
-        if shown.not_utf8.get() {
-            return Err(DbError::new(DbErrorKind::Corrupt, "a text in the file is not UTF-8"));
+        let mut values = reused(spare);
+        // Asked anew for each row: the first step prepares the statement again if the schema changed.
+        for index in 0..row.as_ref().column_count() {
+            values.push(column(row, index)?);
         }
+        each(&Shown(&values));
+        spare = reused(values);
     }
     Ok(())
+}
+
+/// An empty list in the same memory: `collect` keeps the allocation.
+fn reused<'b>(mut values: Vec<ValueRef<'_>>) -> Vec<ValueRef<'b>> {
+    values.clear();
+    values.into_iter().map(|_| ValueRef::Null).collect()
+}
+
+fn column<'a>(row: &'a Row<'_>, index: usize) -> Result<ValueRef<'a>, DbError> {
+    Ok(match row.get_ref(index).map_err(db_error)? {
+        types::ValueRef::Null => ValueRef::Null,
+        types::ValueRef::Integer(i) => ValueRef::Integer(i),
+        types::ValueRef::Real(r) => ValueRef::Real(r),
+        types::ValueRef::Text(t) => ValueRef::Text(str::from_utf8(t).map_err(|_| not_utf8(index))?),
+        types::ValueRef::Blob(b) => ValueRef::Blob(b),
+    })
+}
+
+fn not_utf8(index: usize) -> DbError {
+    DbError::new(DbErrorKind::Corrupt, format!("the text in column {index} of the result is not UTF-8"))
 }
 
 /// A value to bind, borrowed.
@@ -144,31 +91,15 @@ impl ToSql for Param<'_> {
     }
 }
 
-/// The row that SQLite is at.
-struct Shown<'a> {
-    row: &'a Row<'a>,
-    count: usize,
-    not_utf8: Cell<bool>,
-}
+/// The row that SQLite is at, in SQLite's memory.
+struct Shown<'a>(&'a [ValueRef<'a>]);
 
 impl Columns for Shown<'_> {
     fn count(&self) -> usize {
-        self.count
+        self.0.len()
     }
 
     fn value(&self, index: usize) -> ValueRef<'_> {
-        match self.row.get_ref(index) {
-            Ok(types::ValueRef::Integer(i)) => ValueRef::Integer(i),
-            Ok(types::ValueRef::Real(r)) => ValueRef::Real(r),
-            Ok(types::ValueRef::Text(t)) => match str::from_utf8(t) {
-                Ok(text) => ValueRef::Text(text),
-                Err(_) => {
-                    self.not_utf8.set(true);
-                    ValueRef::Null
-                }
-            },
-            Ok(types::ValueRef::Blob(b)) => ValueRef::Blob(b),
-            Ok(types::ValueRef::Null) | Err(_) => ValueRef::Null,
-        }
+        self.0.get(index).copied().unwrap_or(ValueRef::Null)
     }
 }

@@ -4,13 +4,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use partysync_model::{Db, DbError, DbErrorKind, Origin, Verdict};
 
-use crate::db::{SqliteDb, State};
-use crate::error::db_error;
+use crate::session::{Session, State};
 
 /// Tries to roll back before the connection is given up: an interrupt may hit the first.
 const ROLLBACK_TRIES: usize = 3;
 
-impl SqliteDb {
+impl Session<'_> {
     pub(crate) fn run_transaction(&mut self, body: &mut dyn FnMut(&mut dyn Db) -> Verdict) -> Result<(), DbError> {
         self.begin()?;
         let verdict = catch_unwind(AssertUnwindSafe(|| body(self)));
@@ -25,7 +24,7 @@ impl SqliteDb {
         self.ready()?;
         self.control(if self.depth == 0 { "BEGIN IMMEDIATE" } else { "SAVEPOINT nested" })?;
         self.depth += 1;
-        self.budget.restart();
+        self.handles.budget.restart();
         Ok(())
     }
 
@@ -38,16 +37,15 @@ impl SqliteDb {
         });
         self.depth -= 1;
         if self.depth == 0 && matches!(self.state, State::Lost(_)) {
-            self.state = State::Ready;
+            *self.state = State::Ready;
         }
         ended
     }
 
     fn commit(&mut self) -> Result<(), DbError> {
-        self.control("COMMIT").or_else(|error| {
-            // The reason that counts is the first one; if this fails too, every later statement says so.
+        self.control("COMMIT").inspect_err(|_| {
+            // The reason that counts is the first; if this fails too, every later statement says so.
             let _ = self.roll_back();
-            Err(error)
         })
     }
 
@@ -60,7 +58,7 @@ impl SqliteDb {
         undone.or_else(|error| {
             // A savepoint that can be neither kept nor undone takes the transaction with it.
             self.roll_back()?;
-            self.state = State::Lost(error.message);
+            *self.state = State::Lost(error.message);
             self.ready()
         })
     }
@@ -70,7 +68,7 @@ impl SqliteDb {
         let mut cause = String::new();
         for _ in 0..ROLLBACK_TRIES {
             // Some failures roll back by themselves, after which there is nothing left to roll back.
-            if self.connection.is_autocommit() {
+            if self.handles.connection.is_autocommit() {
                 return Ok(());
             }
             match self.control("ROLLBACK") {
@@ -78,13 +76,13 @@ impl SqliteDb {
                 Err(error) => cause = error.message,
             }
         }
-        self.state = State::Broken(cause);
+        *self.state = State::Broken(cause);
         Err(DbError::new(DbErrorKind::Io, "the transaction could neither be kept nor undone"))
     }
 
     fn control(&mut self, sql: &str) -> Result<(), DbError> {
-        self.guard.enter(Origin::Engine, sql);
-        self.budget.begin(false);
-        self.connection.prepare_cached(sql).and_then(|mut s| s.raw_execute()).map(|_| ()).map_err(db_error)
+        self.handles.guard.enter(Origin::Engine, sql);
+        self.handles.budget.begin(false);
+        self.run_cached(sql, &[], &mut |_| {}).map(|_| ())
     }
 }
