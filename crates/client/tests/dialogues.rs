@@ -1,0 +1,399 @@
+//! SPEC 9: what a client shows and says, against a server that is a script.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use partysync_client::{Client, Config, Effect, Event, Fate, Input};
+use partysync_derive::Record;
+use partysync_model::{ActionError, Record, Tx, Value, apply_json};
+use partysync_protocol::{ErrorCode, WireError};
+use serde::Deserialize;
+use serde_json::{Value as Json, json};
+
+const NOW: i64 = 1_700_000_000_000;
+const ROOM: &str = "counts/a";
+
+#[derive(Record)]
+struct Count {
+    id: String,
+    value: i64,
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "type", content = "payload", rename_all = "snake_case")]
+enum Action {
+    Add(i64),
+    /// Named by an id that client and server derive alike.
+    New,
+    Sql,
+    Panic,
+}
+
+fn apply(tx: &mut Tx<'_>, action: Action) -> Result<(), ActionError> {
+    match action {
+        Action::Add(n) => match tx.table::<Count>().get("total")? {
+            Some(Count { id, value }) => tx.table().update(&Count { id, value: value + n }),
+            None => tx.table().insert(&Count { id: "total".to_owned(), value: n }),
+        },
+        Action::New => {
+            let id = tx.new_id();
+            tx.table().insert(&Count { id, value: 0 })
+        }
+        Action::Sql => tx.execute("DELETE FROM counts", &[]).map(|_| ()),
+        Action::Panic => panic!("in prediction"),
+    }
+}
+
+fn config() -> Config {
+    let apply = |tx: &mut Tx<'_>, _: &str, json: &str| apply_json(tx, json, apply);
+    Config { room: ROOM.to_owned(), tables: vec![Count::table()], apply: Some(Box::new(apply)) }
+}
+
+/// A client, and all that it asked for since it was last looked at.
+struct Table {
+    client: Client,
+    now: i64,
+    effects: Vec<Effect>,
+    /// What the user saw, each time it may have changed.
+    seen: Vec<Option<i64>>,
+}
+
+impl Table {
+    fn new() -> Self {
+        Self::of(Client::new(config(), [1; 16]))
+    }
+
+    fn of(client: Client) -> Self {
+        Table { client, now: NOW, effects: Vec::new(), seen: Vec::new() }
+    }
+
+    /// A client that has joined an empty room at version 0.
+    fn joined() -> Self {
+        let mut table = Self::new();
+        table.handle(Event::Opened);
+        table.welcome();
+        table.text(joined(0, 0, true, true));
+        table.text(snapshot(&json!([])));
+        table.effects.clear();
+        table.seen.clear();
+        table
+    }
+
+    fn handle(&mut self, event: Event) {
+        let mut effects = Vec::new();
+        self.client.handle(Input { now: self.now, random: [self.now as u8 ^ 0xaa; 16] }, event, &mut effects);
+        if effects.contains(&Effect::Changed) {
+            self.seen.push(self.total());
+        }
+        self.effects.extend(effects);
+    }
+
+    fn text(&mut self, frame: Json) {
+        self.handle(Event::Text(frame.to_string()));
+    }
+
+    fn welcome(&mut self) {
+        self.text(json!({"type": "welcome", "version": 2, "rooms": 1, "ping_ms": 25_000, "frame_bytes": 1 << 20}));
+    }
+
+    fn act(&mut self, kind: &str, payload: Json) {
+        let action = json!({"type": kind, "payload": payload}).to_string();
+        self.handle(Event::Act { channel: "counts".to_owned(), action });
+    }
+
+    fn total(&self) -> Option<i64> {
+        let total = |row: &&[Value]| row[0] == Value::from("total");
+        self.client.rows("counts").find(total).map(|row| match row[1] {
+            Value::Integer(value) => value,
+            _ => panic!("{row:?}"),
+        })
+    }
+
+    /// The frames sent since this was last asked.
+    fn sent(&mut self) -> Vec<Json> {
+        let effects = std::mem::take(&mut self.effects);
+        effects
+            .iter()
+            .filter_map(|e| match e {
+                Effect::Send(frame) => Some(serde_json::from_str(frame).unwrap()),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// Numbers of the actions sent since this was last asked.
+    fn numbers(&mut self) -> Vec<u64> {
+        self.sent().iter().filter(|f| f["type"] == "action").map(|f| f["number"].as_u64().unwrap()).collect()
+    }
+
+    fn fates(&self) -> Vec<(u64, &Fate)> {
+        let settled = |e| match e {
+            &Effect::Settled { number, ref fate } => Some((number, fate)),
+            _ => None,
+        };
+        self.effects.iter().filter_map(settled).collect()
+    }
+}
+
+fn joined(version: u64, last: u64, reset: bool, known: bool) -> Json {
+    json!({"type": "joined", "room": ROOM, "version": version, "stamp": version + 100, "last": last, "known": known,
+           "reset": reset, "channels": {"counts": ["id", "value", "created_at", "updated_at", "deleted_at"]}})
+}
+
+fn snapshot(rows: &Json) -> Json {
+    json!({"type": "snapshot", "room": ROOM, "channel": "counts", "rows": rows, "more": false})
+}
+
+fn total(value: i64) -> Json {
+    json!(["total", value, NOW, NOW, null])
+}
+
+fn patch(from: u64, to: u64, puts: &Json) -> Json {
+    json!({"type": "patch", "room": ROOM, "from": from, "to": to, "stamp": to + 100,
+           "changes": [{"channel": "counts", "puts": puts, "deletes": []}]})
+}
+
+fn ack(number: u64, version: u64) -> Json {
+    json!({"type": "ack", "room": ROOM, "number": number, "version": version})
+}
+
+#[test]
+fn p6_a_pending_action_goes_in_the_step_in_which_its_effect_comes() {
+    let mut table = Table::joined();
+    table.act("add", json!(5));
+    assert_eq!(table.numbers(), [1]);
+    table.text(ack(1, 1));
+    assert_eq!(table.client.pending().count(), 1, "acked, but its rows are not here");
+    table.text(patch(0, 1, &json!([total(5)])));
+    assert_eq!(table.client.pending().count(), 0);
+    assert_eq!(table.fates(), [(1, &Fate::Applied { version: 1 })]);
+    // Neither the old state nor the effect twice was ever on screen.
+    assert_eq!(table.seen, [Some(5), Some(5)]);
+}
+
+#[test]
+fn spec_9_1_others_changes_go_below_what_is_pending() {
+    let mut table = Table::joined();
+    table.act("add", json!(5));
+    table.text(patch(0, 1, &json!([total(100)])));
+    table.act("add", json!(1));
+    assert_eq!(table.seen, [Some(5), Some(105), Some(106)]);
+    table.text(ack(1, 2));
+    table.text(patch(1, 2, &json!([total(105)])));
+    assert_eq!((table.total(), table.client.pending().count()), (Some(106), 1));
+}
+
+#[test]
+fn spec_9_2_a_rejection_rolls_back_and_says_why() {
+    let mut table = Table::joined();
+    table.act("add", json!(5));
+    let error = json!({"code": "rejected", "reason": "no", "text": "Not today.", "fault": "client", "retry": "never"});
+    table.text(json!({"type": "reject", "room": ROOM, "number": 1, "error": error}));
+    assert_eq!(table.seen, [Some(5), None]);
+    assert!(matches!(table.fates()[..], [(1, Fate::Rejected(WireError { text, .. }))] if text == "Not today."));
+}
+
+#[test]
+fn spec_9_3_what_cannot_be_predicted_stays_pending_and_shows_nothing() {
+    let mut table = Table::joined();
+    table.act("add", json!(1));
+    table.act("sql", Json::Null);
+    table.act("panic", Json::Null);
+    table.act("nonsense", Json::Null);
+    table.act("add", json!(1));
+    assert_eq!((table.total(), table.client.pending().count()), (Some(2), 5));
+    assert_eq!(table.numbers(), [1, 2, 3, 4, 5], "the server decides");
+}
+
+#[test]
+fn spec_5_6_a_predicted_id_is_the_one_the_server_makes() {
+    let mut table = Table::joined();
+    table.act("new", Json::Null);
+    let predicted = table.client.rows("counts").next().unwrap()[0].clone();
+    let seed = partysync_model::Seed::of_action(&partysync_protocol::ClientId::from_random([1; 16]), 1);
+    assert_eq!(predicted, Value::from(seed.id(0)));
+}
+
+#[test]
+fn spec_9_4_after_a_reconnect_it_joins_with_what_it_has_and_sends_again() {
+    let mut table = Table::new();
+    table.act("add", json!(1));
+    table.act("add", json!(1));
+    assert_eq!(table.sent(), Vec::<Json>::new(), "there is no socket");
+    table.handle(Event::Opened);
+    table.welcome();
+    let join = table.sent().pop().unwrap();
+    assert_eq!((&join["last"], &join["cursor"]), (&json!(2), &Json::Null));
+    table.text(joined(7, 0, true, false));
+    // The room does not know it, and nothing of it was ever sent: nobody need decide.
+    let join = table.sent().pop().unwrap();
+    assert_eq!((&join["type"], &join["last"]), (&json!("join"), &json!(0)));
+    table.text(joined(7, 0, true, true));
+    table.text(snapshot(&json!([total(10)])));
+    assert_eq!((table.numbers(), table.total()), (vec![1, 2], Some(12)));
+    table.text(ack(1, 8));
+    table.handle(Event::Closed);
+    table.handle(Event::Opened);
+    table.welcome();
+    let join = table.sent().pop().unwrap();
+    assert_eq!((&join["last"], &join["cursor"]), (&json!(2), &json!({"version": 7, "stamp": 107})));
+    table.text(joined(9, 2, false, true));
+    assert_eq!(table.numbers(), [2], "the first one's outcome is known");
+    table.text(patch(7, 9, &json!([total(12)])));
+    table.text(ack(2, 9));
+    assert_eq!((table.total(), table.client.pending().count()), (Some(12), 0));
+}
+
+#[test]
+fn spec_9_5_a_reset_drops_rows_and_loses_no_pending_action() {
+    let mut table = Table::joined();
+    table.text(patch(0, 5, &json!([total(50), ["ghost", 1, NOW, NOW, null]])));
+    table.act("add", json!(1));
+    table.handle(Event::Closed);
+    table.handle(Event::Opened);
+    table.welcome();
+    table.sent();
+    table.text(joined(3, 0, true, true));
+    table.text(snapshot(&json!([total(30)])));
+    assert_eq!((table.total(), table.client.rows("counts").count(), table.numbers()), (Some(31), 1, vec![1]));
+    assert_eq!(table.client.cursor().unwrap().version, 3);
+}
+
+#[test]
+fn spec_9_5_a_history_that_lost_what_was_settled_gets_a_new_client() {
+    let mut table = Table::joined();
+    table.act("add", json!(1));
+    table.text(ack(1, 1));
+    table.text(patch(0, 1, &json!([total(1)])));
+    table.act("add", json!(1));
+    table.handle(Event::Closed);
+    table.handle(Event::Opened);
+    table.now += 1;
+    table.welcome();
+    let first = table.sent().pop().unwrap();
+    table.text(joined(0, 0, true, true));
+    let second = table.sent().pop().unwrap();
+    assert_eq!((&second["type"], &second["last"]), (&json!("join"), &json!(0)));
+    assert_ne!(first["client"], second["client"]);
+    table.text(joined(0, 0, true, true));
+    table.text(snapshot(&json!([])));
+    assert_eq!((table.numbers(), table.total()), (vec![1], Some(1)), "what was settled is gone with the history");
+}
+
+#[test]
+fn spec_6_7_a_forgotten_client_is_told_which_fates_nobody_knows() {
+    let mut table = Table::joined();
+    table.act("add", json!(1));
+    table.handle(Event::Closed);
+    table.act("add", json!(2));
+    table.handle(Event::Opened);
+    table.welcome();
+    table.effects.clear();
+    table.text(joined(4, 0, true, false));
+    assert!(matches!(table.fates()[..], [(1, Fate::Unknown(WireError { code, .. }))] if code == "client_unknown"));
+    table.effects.clear();
+    table.text(joined(4, 0, true, true));
+    table.text(snapshot(&json!([])));
+    assert_eq!((table.numbers(), table.total()), (vec![1], Some(2)), "what was never sent is sent, as number 1");
+}
+
+#[test]
+fn spec_6_3_try_later_is_tried_later_with_all_behind_it() {
+    let mut table = Table::joined();
+    (0..3).for_each(|_| table.act("add", json!(1)));
+    assert_eq!(table.numbers(), [1, 2, 3]);
+    let error = serde_json::to_value(WireError::from(ErrorCode::StorageFull)).unwrap();
+    table.text(ack(1, 1));
+    table.text(json!({"type": "later", "room": ROOM, "number": 2, "after_ms": 2_000, "error": error}));
+    table.text(json!({"type": "later", "room": ROOM, "number": 3, "after_ms": 2_000, "error": error}));
+    table.now += 1_999;
+    table.handle(Event::Tick);
+    assert_eq!(table.numbers(), Vec::<u64>::new());
+    assert_eq!(table.total(), Some(3), "unknown is not failed");
+    table.now += 1;
+    table.handle(Event::Tick);
+    assert_eq!(table.numbers(), [2, 3]);
+}
+
+#[test]
+fn spec_8_23_patches_it_holds_are_ignored_and_a_gap_makes_it_join_again() {
+    let mut table = Table::joined();
+    table.text(patch(0, 3, &json!([total(3)])));
+    table.text(patch(1, 2, &json!([total(2)])));
+    assert_eq!(table.total(), Some(3));
+    table.text(patch(2, 4, &json!([total(4)])));
+    assert_eq!(table.total(), Some(4), "one that overlaps is applied");
+    table.sent();
+    table.text(patch(5, 6, &json!([total(6)])));
+    assert_eq!(table.total(), Some(4));
+    assert_eq!(table.sent().pop().unwrap()["cursor"], json!({"version": 4, "stamp": 104}));
+}
+
+#[test]
+fn spec_8_25_it_says_what_it_has_every_32_patches_or_after_a_second() {
+    let mut table = Table::joined();
+    let have = |table: &mut Table| {
+        table.sent().iter().filter(|f| f["type"] == "have").map(|f| f["version"].as_u64()).collect::<Vec<_>>()
+    };
+    (0..32).for_each(|v| table.text(patch(v, v + 1, &json!([]))));
+    assert_eq!(have(&mut table), [Some(32)]);
+    table.text(patch(32, 33, &json!([])));
+    table.now += 1_000;
+    table.handle(Event::Tick);
+    assert_eq!(have(&mut table), [Some(33)]);
+    table.now += 1_000;
+    table.handle(Event::Tick);
+    assert_eq!(have(&mut table), [], "once");
+}
+
+#[test]
+fn spec_8_26_it_pings_and_gives_up_a_server_that_is_silent() {
+    let mut table = Table::joined();
+    for _ in 0..2 {
+        table.now += 25_000;
+        table.handle(Event::Tick);
+        assert_eq!(table.sent().pop().unwrap()["type"], "ping");
+    }
+    table.now += 25_000;
+    table.handle(Event::Tick);
+    assert!(table.effects.contains(&Effect::Reconnect));
+}
+
+#[test]
+fn a_client_goes_on_after_a_reload_where_it_stopped() {
+    let mut table = Table::joined();
+    table.text(patch(0, 3, &json!([total(30)])));
+    table.act("add", json!(1));
+    let saved = serde_json::to_string(&table.client.save()).unwrap();
+    assert_eq!(table.total(), Some(31), "saving changes nothing on screen");
+    let mut table = Table::of(Client::restore(config(), serde_json::from_str(&saved).unwrap()));
+    assert_eq!(table.total(), Some(31));
+    table.handle(Event::Opened);
+    table.welcome();
+    assert_eq!(table.sent().pop().unwrap()["cursor"], json!({"version": 3, "stamp": 103}));
+    table.text(joined(3, 0, false, true));
+    assert_eq!(table.numbers(), [1]);
+}
+
+#[test]
+fn a_saved_state_whose_rows_cannot_be_read_keeps_its_pending_actions() {
+    let mut table = Table::joined();
+    table.text(patch(0, 3, &json!([total(30)])));
+    table.act("add", json!(1));
+    let mut saved = serde_json::to_value(table.client.save()).unwrap();
+    saved["rows"]["counts"][0] = json!({"not": "a row"});
+    let table = Table::of(Client::restore(config(), serde_json::from_value(saved).unwrap()));
+    assert_eq!((table.client.cursor(), table.client.pending().count()), (None, 1));
+    assert_eq!(table.total(), Some(1), "the prediction stands on nothing");
+}
+
+#[test]
+fn frames_that_are_wrong_make_it_reconnect_and_never_panic() {
+    for frame in ["nonsense", "{}", r#"{"type":"patch"}"#, r#"{"type":"welcome"}"#] {
+        let mut table = Table::joined();
+        table.handle(Event::Text(frame.to_owned()));
+        assert!(table.effects.contains(&Effect::Reconnect), "{frame}");
+    }
+    let mut table = Table::joined();
+    table.text(patch(0, 1, &json!([{"no": "row"}])));
+    assert!(table.effects.contains(&Effect::Reconnect));
+    assert_eq!(table.client.cursor(), None, "its rows are spoilt: it asks for all of them");
+}
