@@ -61,3 +61,66 @@ pub const SOCKET_BACKLOG_BYTES: usize = 4 << 20;
 
 /// Milliseconds of a day.
 pub const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What SPEC's table says of a limit: the text behind its name, up to the next column.
+    fn spec_value(name: &str) -> String {
+        let spec = include_str!("../../../SPEC.md");
+        let section = spec.split("## 11").nth(1).unwrap().split("## 12").next().unwrap();
+        let row = section.lines().find(|line| line.starts_with("| ") && line.split('|').nth(1).unwrap().contains(name));
+        row.unwrap_or_else(|| panic!("SPEC has no limit {name}")).split('|').nth(2).unwrap().trim().to_owned()
+    }
+
+    #[test]
+    fn spec_11_the_table_of_limits_is_what_the_code_has() {
+        let grouped = |n: u64| {
+            let digits = n.to_string();
+            let mut out = String::new();
+            for (i, digit) in digits.chars().enumerate() {
+                if i > 0 && (digits.len() - i).is_multiple_of(3) {
+                    out.push(',');
+                }
+                out.push(digit);
+            }
+            out
+        };
+        let bytes = |n: usize| match n {
+            n if n.is_multiple_of(1 << 20) => format!("{} MiB", n >> 20),
+            n if n.is_multiple_of(1 << 10) => format!("{} KiB", n >> 10),
+            n if n.is_multiple_of(1_000) => format!("{} KB", n / 1_000),
+            n => n.to_string(),
+        };
+        for (name, value) in [
+            ("`frame_bytes`", bytes(FRAME_BYTES)),
+            ("`action_bytes`", bytes(ACTION_BYTES)),
+            ("`call_id_bytes`", CALL_ID_BYTES.to_string()),
+            ("`json_depth`", JSON_DEPTH.to_string()),
+            ("`row_bytes`", bytes(ROW_BYTES)),
+            ("`action_rows`", grouped(ACTION_ROWS as u64)),
+            ("`action_steps`", grouped(ACTION_STEPS)),
+            ("`group_actions`", GROUP_ACTIONS.to_string()),
+            ("`room_queue`", grouped(ROOM_QUEUE as u64)),
+            ("`room_connections`", grouped(ROOM_CONNECTIONS as u64)),
+            ("`socket_rooms`", format!("{SOCKET_ROOMS} natively, 1 on Durable Objects")),
+            ("`room_name_bytes`", format!("{ROOM_NAME_BYTES}, {PARTY_NAME_BYTES}")),
+            ("`connection_id_bytes`", CONNECTION_ID_BYTES.to_string()),
+            ("`channels`", CHANNELS.to_string()),
+            ("`columns`", COLUMNS.to_string()),
+            ("`sql_bytes`", bytes(SQL_BYTES)),
+            ("`id_bytes`", bytes(ID_BYTES)),
+            ("`outcomes_kept`", format!("{} numbers, {OUTCOME_DAYS} days", grouped(OUTCOMES_KEPT))),
+            ("`clients_kept`", format!("{CLIENT_DAYS} days")),
+            ("`log_versions`", format!("{}, {LOG_DAYS} days", grouped(LOG_VERSIONS))),
+            ("`tombstones`", grouped(TOMBSTONES)),
+            ("`tombstone_payload`", format!("{TOMBSTONE_PAYLOAD_DAYS} day")),
+            ("`snapshot_rows`", grouped(SNAPSHOT_ROWS as u64)),
+            ("`ping_ms`", grouped(PING_MS)),
+            ("`socket_backlog_bytes`", bytes(SOCKET_BACKLOG_BYTES)),
+        ] {
+            assert_eq!(spec_value(name), value, "{name}");
+        }
+    }
+}

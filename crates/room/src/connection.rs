@@ -31,6 +31,8 @@ pub(crate) struct Joined {
     pub(crate) client: ClientId,
     /// The highest number whose outcome it has (SPEC 8.15).
     pub(crate) known: u64,
+    /// The highest number it had used when it joined.
+    pub(crate) used: u64,
     /// Whether its snapshot or catch-up was sent, so that patches follow.
     pub(crate) live: bool,
 }

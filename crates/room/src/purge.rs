@@ -165,6 +165,9 @@ fn trim_clients(db: &mut dyn Db, now: Millis) -> Result<(), DbError> {
     store::run(db, "DELETE FROM _call WHERE at < ?", &[days(limits::CALL_DAYS)])?;
     let sql = "DELETE FROM _reject WHERE handle IN (SELECT handle FROM _client WHERE seen_at < ?)";
     store::run(db, sql, &clients)?;
+    // Their handles will be given to others. The floor's entry outlives them.
+    let sql = "UPDATE _log SET client = NULL WHERE client IN (SELECT handle FROM _client WHERE seen_at < ?)";
+    store::run(db, sql, &clients)?;
     store::run(db, "DELETE FROM _client WHERE seen_at < ?", &clients)
 }
 

@@ -299,7 +299,7 @@ impl<S: SyncServer, D: Db> Room<S, D> {
     ) {
         match self.join_frames(to, client, last, cursor) {
             Ok(frames) => {
-                self.connections.set_joined(to, Some(Joined { client, known: 0, live: true }));
+                self.connections.set_joined(to, Some(Joined { client, known: 0, used: last, live: true }));
                 effects.extend(frames.into_iter().map(|frame| Effect::Send { to, frame }));
             }
             Err(error) => {

@@ -191,7 +191,7 @@ impl<S: SyncServer, D: Db> Room<S, D> {
         works.push(Work::Action(ActionWork {
             // Null names nothing: two calls with it are two calls.
             sender: Sender::Keyed { key: info.key.filter(|k| !k.is_empty() && id != "null"), call: id.to_owned() },
-            channel: index,
+            channel: Some(index),
             action: action.to_owned(),
             author: info.identity,
         }));
@@ -225,16 +225,15 @@ impl<S: SyncServer, D: Db> Room<S, D> {
         let in_room = **room == *self.name.address();
         match (up, joined) {
             (v2::Up::Join { client, last, cursor, .. }, joined) => {
-                *joined = Some(Joined { client, known: 0, live: false });
+                *joined = Some(Joined { client, known: 0, used: last, live: false });
                 Reply::Join { connection, client, last, cursor }
             }
             (v2::Up::Action { number, channel, action, .. }, Some(joined)) if in_room => {
-                let sender = Sender::Numbered { client: joined.client, number, known: joined.known };
+                let Joined { client, known, used, .. } = *joined;
+                let sender = Sender::Numbered { client, number, known, used };
                 let author = info.identity.clone();
                 let action = action.get().to_owned();
-                let Some(channel) = self.channel_index(&channel) else {
-                    return error(Some(self.name.address()), ErrorCode::UnknownChannel);
-                };
+                let channel = self.channel_index(&channel);
                 works.push(Work::Action(ActionWork { sender, channel, action, author }));
                 Reply::Action { connection, work: works.len() - 1, reply: ActionReply::V2 { number } }
             }

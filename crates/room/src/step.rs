@@ -31,8 +31,8 @@ pub(crate) enum Work {
 #[derive(Debug, Clone)]
 pub(crate) struct ActionWork {
     pub(crate) sender: Sender,
-    /// An index into the room's channels.
-    pub(crate) channel: usize,
+    /// An index into the room's channels; `None` if it has no such channel.
+    pub(crate) channel: Option<usize>,
     pub(crate) action: String,
     pub(crate) author: Option<String>,
 }
@@ -40,8 +40,9 @@ pub(crate) struct ActionWork {
 /// How an action is named, so that it runs once.
 #[derive(Debug, Clone)]
 pub(crate) enum Sender {
-    /// Version 2: by a client and its number. `known` is the highest number whose outcome the client has.
-    Numbered { client: ClientId, number: u64, known: u64 },
+    /// Version 2: by a client and its number. `known` is the highest number whose outcome the client has, `used` the highest
+    /// that it had used when it joined.
+    Numbered { client: ClientId, number: u64, known: u64, used: u64 },
     /// Version 1: by `_pk` and the call's id as JSON. Without `_pk` it has no name.
     Keyed { key: Option<String>, call: String },
 }
@@ -202,13 +203,18 @@ impl<S: SyncServer> Stepper<'_, S> {
         work: &ActionWork,
         made: &mut Vec<Made>,
     ) -> Result<(Outcome, Option<Report>), Lost> {
-        if work.action.len() > limits::ACTION_BYTES {
-            let outcome = self.settle_rejected(db, work, None, ErrorCode::TooLarge.into());
-            return Ok((outcome, None));
-        }
         let (name, client) = match self.sender(db, work) {
             Ok(sender) => sender,
             Err(outcome) => return Ok((outcome, None)),
+        };
+        let channel = match work.channel {
+            Some(channel) if work.action.len() <= limits::ACTION_BYTES => channel,
+            channel => {
+                let code = channel.map_or(ErrorCode::UnknownChannel, |_| ErrorCode::TooLarge);
+                // A number has to be settled, or those after it are never run. A version 1 call is refused again instead.
+                let numbered = work.sender.number().and(name.zip(client));
+                return Ok((self.settle_rejected(db, work, numbered, code.into()), None));
+            }
         };
         let who = Origins {
             handle: client.as_ref().map(|c| c.handle),
@@ -216,7 +222,6 @@ impl<S: SyncServer> Stepper<'_, S> {
             author: work.author.as_deref(),
             action: Some(&work.action),
         };
-        let channel = work.channel;
         let call = Call { channel: &self.channels[channel].name, action: &work.action, author: work.author.as_deref() };
         let mut body = |server: &mut S, tx: &mut Tx<'_>| server.on_action(tx, &call);
         let now = self.input.now;
@@ -255,7 +260,10 @@ impl<S: SyncServer> Stepper<'_, S> {
         let client = match self.clients.find(db, &name).map_err(unsettled)? {
             Some(client) => client,
             None => {
-                if work.sender.number().is_some_and(|number| number > 1) {
+                // One that was dropped since it joined may have had its first number run long ago.
+                if let Sender::Numbered { number, used, .. } = work.sender
+                    && (number > 1 || used > 0)
+                {
                     return Err(Outcome::Unsettled(ErrorCode::NumberGap.into()));
                 }
                 store::add_client(db, &name, author, self.input.now).map_err(unsettled)?

@@ -91,6 +91,21 @@ fn p5_a_rollback_whose_error_the_app_ignores() {
     assert_eq!(five(&Options::default(), trip), json!(["The action failed."]));
 }
 
+/// What the room remembers of a client in memory must be forgotten with the group that is lost.
+#[test]
+fn p4_the_numbers_of_a_lost_group_run_again() {
+    let mut world = World::new();
+    let mut mirror = Mirror::new(1);
+    mirror.join(&mut world, 0);
+    let put = |m: &Mirror, n: u64| m.action(n, "put", json!({"id": n.to_string(), "slug": null, "name": ""}));
+    let trip = mirror.action(3, "sql", json!([TRACE, "INSERT INTO tripwire VALUES (1)"]));
+    world.handle(vec![put(&mirror, 1), put(&mirror, 2), trip, put(&mirror, 4), put(&mirror, 5)]);
+    mirror.see(&world.effects);
+    let expected = [(1, Ok(1)), (2, Ok(2)), (3, Err("constraint".to_owned())), (4, Ok(3)), (5, Ok(4))];
+    assert_eq!(mirror.settled, expected);
+    assert_eq!((mirror.rows.len(), &mirror.rows), (4, &world.rows()));
+}
+
 #[test]
 fn p5_a_deferred_foreign_key() {
     let error = five(&Options::default(), sql(&[TRACE, "INSERT INTO parts (id, owner) VALUES (1, 'nobody')"]));

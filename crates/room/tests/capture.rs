@@ -148,6 +148,19 @@ fn spec_2_1_a_step_that_changes_no_row_of_a_channel_has_no_version() {
 }
 
 #[test]
+fn spec_4_1_a_trigger_of_the_app_that_takes_the_row_back_leaves_a_delete() {
+    let mut two = Two::new();
+    for (name, time) in [("early", "BEFORE INSERT"), ("late", "AFTER INSERT")] {
+        let sql = format!(
+            "CREATE TRIGGER {name} {time} ON parts WHEN new.id = 13 BEGIN DELETE FROM parts WHERE id = 13; END"
+        );
+        two.world.room.db_mut().execute(partysync_model::Origin::Engine, &sql, &[]).unwrap();
+    }
+    two.sql(&["INSERT INTO parts (id) VALUES (13)"]);
+    assert_eq!(two.ops(), [vec![json!(2), json!(13), json!(1)]]);
+}
+
+#[test]
 fn spec_4_4_a_trigger_of_the_app_is_captured_and_stamped_too() {
     let mut two = Two::new();
     two.world

@@ -50,6 +50,11 @@ fn spec_6_2_numbers_have_no_gaps_and_run_once() {
     send(&mut world, &mut mirror, events);
     assert_eq!(mirror.settled, [(1, Ok(1)), (1, Ok(1)), (2, Err("rejected".to_owned()))]);
     assert_eq!((world.version(), mirror.rows.len()), (1, 1));
+    // A gap behind numbers that are settled.
+    let gap = mirror.action(4, "put", item("d"));
+    send(&mut world, &mut mirror, vec![gap]);
+    assert_eq!(mirror.settled.last(), Some(&(4, Err("later: number_gap".to_owned()))));
+    assert_eq!(world.version(), 1);
 }
 
 #[test]
