@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-use crate::{Columns, Db, DbError, DbErrorKind, Millis, Origin, Scan, Table, Value, Verdict};
+use crate::{Columns, Db, DbError, DbErrorKind, Millis, Origin, Scan, Table, Value, ValueRef, Verdict};
 
 /// Tables in memory: what a client predicts on. The typed operations give the same rows, errors and order as SQLite's.
 ///
@@ -223,10 +223,13 @@ impl Db for MemoryDb {
         if is_empty(&bounds) {
             return Ok(());
         }
+        let equals = scan.equals.as_ref().map(|(column, value)| match value.as_ref() {
+            // As SQLite binds it.
+            ValueRef::Real(r) if r.is_nan() => (*column, ValueRef::Null),
+            value => (*column, value),
+        });
         let matches = |row: &&Vec<Value>| {
-            scan.equals.as_ref().is_none_or(|(column, value)| {
-                row.get(*column).is_some_and(|v| v.as_ref().sqlite_cmp(value.as_ref()).is_eq())
-            })
+            equals.is_none_or(|(column, value)| row.get(column).is_some_and(|v| v.as_ref().sqlite_cmp(value).is_eq()))
         };
         let limit = scan.limit.map_or(usize::MAX, |limit| limit as usize);
         let range = rows.range(bounds).map(|(_, row)| row);

@@ -1,5 +1,7 @@
 //! What SQL may do, by its origin.
 
+#![allow(clippy::unwrap_used, clippy::panic)] // These are tests, their helpers too.
+
 mod common;
 
 use common::{action, engine, keep, list, memory_with, rows, rows_of, run};

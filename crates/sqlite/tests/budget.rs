@@ -1,5 +1,7 @@
 //! The budget of steps, and interrupts.
 
+#![allow(clippy::unwrap_used, clippy::panic)] // These are tests, their helpers too.
+
 mod common;
 
 use std::sync::mpsc;

@@ -1,5 +1,7 @@
 //! Statements: what they return, and which kind of error each refusal is.
 
+#![allow(clippy::unwrap_used, clippy::panic)] // These are tests, their helpers too.
+
 mod common;
 
 use common::{Folder, action, engine, keep, list, memory, memory_with, rows, rows_of, run};
@@ -14,6 +16,8 @@ fn each_constraint_has_its_kind() {
          p INTEGER REFERENCES parent (id)) STRICT, WITHOUT ROWID",
         "CREATE TABLE r (i INTEGER PRIMARY KEY, v)",
         "CREATE TRIGGER no BEFORE INSERT ON r WHEN new.v = 'bad' BEGIN SELECT RAISE(ABORT, 'not that'); END",
+        "CREATE TABLE plain (v)",
+        "INSERT INTO plain (rowid) VALUES (1)",
         "INSERT INTO t (id, u) VALUES ('a', 'x')",
         "INSERT INTO r VALUES (1, 'one')",
     ]);
@@ -21,6 +25,7 @@ fn each_constraint_has_its_kind() {
         ("INSERT INTO t (id) VALUES ('a')", DbErrorKind::Duplicate),
         ("INSERT INTO t (id, u) VALUES ('b', 'x')", DbErrorKind::Duplicate),
         ("INSERT INTO r VALUES (1, 'two')", DbErrorKind::Duplicate),
+        ("INSERT INTO plain (rowid) VALUES (1)", DbErrorKind::Duplicate),
         ("INSERT INTO t (id) VALUES (NULL)", DbErrorKind::Constraint),
         ("INSERT INTO t (id, n) VALUES ('b', 10)", DbErrorKind::Constraint),
         ("INSERT INTO t (id, n) VALUES ('b', 'text')", DbErrorKind::Constraint),

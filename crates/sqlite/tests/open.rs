@@ -1,5 +1,7 @@
 //! Opening: settings, and files that cannot be opened.
 
+#![allow(clippy::unwrap_used, clippy::panic)] // These are tests, their helpers too.
+
 mod common;
 
 use std::fs;
@@ -53,6 +55,7 @@ fn p3_a_file_is_opened_with_the_settings_that_durability_rests_on() {
         ("cell_size_check", "1"),
         ("wal_autocheckpoint", "1000"),
         ("busy_timeout", "0"),
+        ("temp_store", "2"),
     ] {
         assert_eq!(list(&mut db, &format!("PRAGMA {pragma}")), value, "{pragma}");
     }
@@ -91,6 +94,21 @@ fn a_checkpoint_empties_the_log() {
     keep(&mut db, |db| engine(db, &["INSERT INTO t VALUES (2)"])).unwrap();
     assert_eq!(list(&mut db, "SELECT id FROM t"), "1 2");
     memory().checkpoint().unwrap();
+}
+
+#[test]
+fn p3_what_is_seen_after_a_crash_is_in_the_file_before_anybody_sees_it() {
+    let folder = Folder::new();
+    let mut db = open(&folder.path("room.db"));
+    engine(&mut db, &["CREATE TABLE t (id)", "INSERT INTO t VALUES (1)"]);
+    // As a process leaves it that is killed: the row is in the log alone, and maybe not synced.
+    for (from, to) in [("room.db", "killed.db"), ("room.db-wal", "killed.db-wal")] {
+        fs::copy(folder.path(from), folder.path(to)).unwrap();
+    }
+    let mut db = open(&folder.path("killed.db"));
+    fs::copy(folder.path("killed.db"), folder.path("file alone.db")).unwrap();
+    assert_eq!(list(&mut db, "SELECT id FROM t"), "1");
+    assert_eq!(list(&mut open(&folder.path("file alone.db")), "SELECT id FROM t"), "1");
 }
 
 #[test]

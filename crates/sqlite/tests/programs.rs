@@ -3,6 +3,8 @@
 //!
 //! The programs follow from a seed: `PARTYSYNC_SEED` and `PARTYSYNC_PROGRAMS` choose others, and more of them.
 
+#![allow(clippy::unwrap_used, clippy::panic)] // These are tests, their helpers too.
+
 mod common;
 
 use std::cell::RefCell;
@@ -185,7 +187,7 @@ fn spec_3_6_programs_see_the_same_on_sqlite_and_in_memory() {
         engine(&mut sqlite, &[sql]);
     }
     let number = |name, default| std::env::var(name).map_or(default, |v| v.parse().unwrap());
-    let config = Config { cases: number("PARTYSYNC_PROGRAMS", 400), failure_persistence: None, ..Config::default() };
+    let config = Config { cases: number("PARTYSYNC_PROGRAMS", 200), failure_persistence: None, ..Config::default() };
     let mut seed = [0; 32];
     seed[..4].copy_from_slice(&number("PARTYSYNC_SEED", 1).to_le_bytes());
     let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &seed));

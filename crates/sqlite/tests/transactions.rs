@@ -1,5 +1,7 @@
 //! Transactions: what stays, what goes, and what a statement that ends one leaves behind.
 
+#![allow(clippy::unwrap_used, clippy::panic)] // These are tests, their helpers too.
+
 mod common;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
