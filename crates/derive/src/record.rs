@@ -1,3 +1,4 @@
+use proc_macro_crate::{FoundCrate, crate_name};
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
 use syn::{Data, DeriveInput, Error, Field, Fields, Ident, LitStr, Result, Type};
@@ -135,11 +136,31 @@ fn table_name(input: &DeriveInput) -> Result<String> {
     Ok(name)
 }
 
-/// `#[record(crate = "...")]`: where the model's types are, for users of the facade.
+/// Where the model's types are: `#[record(crate = "...")]`, or what the crate that uses the macro depends on.
 fn model_path(input: &DeriveInput) -> Result<TokenStream> {
     match struct_attribute(input, "crate")? {
         Some(path) => path.parse::<syn::Path>().map(|path| quote!(#path)),
-        None => Ok(quote!(::partysync_model)),
+        None => Ok(found_model_path()),
+    }
+}
+
+/// The model, by the name under which it is imported; or the facade's `model`, for users of the facade alone.
+fn found_model_path() -> TokenStream {
+    let import = |name: String| {
+        let ident = format_ident!("{name}");
+        quote!(::#ident)
+    };
+    if let Ok(FoundCrate::Name(name)) = crate_name("partysync-model") {
+        return import(name);
+    }
+    match crate_name("partysync") {
+        Ok(FoundCrate::Name(name)) => {
+            let facade = import(name);
+            quote!(#facade::model)
+        }
+        // The facade's own tests and examples.
+        Ok(FoundCrate::Itself) => quote!(::partysync::model),
+        Err(_) => quote!(::partysync_model),
     }
 }
 

@@ -1,1 +1,71 @@
-//! partysync
+//! Keeps the SQLite rows of a room in sync with its clients.
+//!
+//! A *room* is one named object with its own SQLite database. It runs one action at a time, and every client that is
+//! connected to it holds a copy of its rows. An app is a struct for a row, an enum of actions, and one function that applies one:
+//!
+//! ```
+//! use partysync::{ActionError, Call, Changed, Record, Schema, Server, SyncServer, Tx};
+//! use serde::Deserialize;
+//!
+//! #[derive(Record)]
+//! struct Todo {
+//!     id: String,
+//!     text: String,
+//! }
+//!
+//! #[derive(Deserialize)]
+//! #[serde(tag = "type", content = "payload", rename_all = "lowercase")]
+//! enum Action {
+//!     Create { id: String, text: String },
+//!     Delete { id: String },
+//! }
+//!
+//! fn apply(tx: &mut Tx<'_>, action: Action) -> Result<(), ActionError> {
+//!     match action {
+//!         Action::Create { text, .. } if text.is_empty() => Err(ActionError::reject("empty", "Write something first.")),
+//!         Action::Create { id, text } => tx.table::<Todo>().insert(&Todo { id, text }),
+//!         Action::Delete { id } => tx.table::<Todo>().delete(id).map(|_| ()),
+//!     }
+//! }
+//!
+//! struct Todos;
+//!
+//! impl SyncServer for Todos {
+//!     fn schema(&self) -> Schema {
+//!         Schema::new().record::<Todo>()
+//!     }
+//!
+//!     fn on_action(&mut self, tx: &mut Tx<'_>, call: &Call<'_>) -> Result<Changed, ActionError> {
+//!         call.apply(tx, apply)
+//!     }
+//! }
+//!
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! let server = Server::builder().data("data").party("todos", || Todos).build()?;
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:8787").await?;
+//! server.serve(listener, async { drop(tokio::signal::ctrl_c().await) }).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Features
+//!
+//! - `server` (default): rooms, and the native server that they run in.
+//!
+//! Without it there is what actions are made of, for code that a client shares with the server.
+
+/// All of the model: what the derive macro refers to, and what few apps need.
+pub use partysync_model as model;
+
+pub use partysync_derive::Record;
+#[doc(no_inline)]
+pub use partysync_model::{
+    ActionError, ErrorCode, MemoryDb, Millis, Range, Record, Scan, Schema, Seed, Tx, TypedTable, Value,
+};
+
+#[cfg(feature = "server")]
+#[doc(no_inline)]
+pub use partysync_room::{Call, Changed, SyncServer};
+#[cfg(feature = "server")]
+#[doc(no_inline)]
+pub use partysync_server::{BuildError, Builder, Server};

@@ -1,1 +1,59 @@
-//! server
+//! The native home of rooms: tokio, axum, and SQLite with a file a room.
+//!
+//! ```no_run
+//! use partysync_model::{ActionError, Schema, Tx};
+//! use partysync_room::{Call, Changed, SyncServer};
+//! use partysync_server::Server;
+//!
+//! struct Todos;
+//!
+//! impl SyncServer for Todos {
+//! #   fn schema(&self) -> Schema { Schema::new() }
+//! #   fn on_action(&mut self, _: &mut Tx<'_>, _: &Call<'_>) -> Result<Changed, ActionError> { Ok(Changed::Captured) }
+//!     // ...
+//! }
+//!
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! let server = Server::builder().data("data").party("todos", || Todos).build()?;
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:8787").await?;
+//! let ctrl_c = async { drop(tokio::signal::ctrl_c().await) };
+//! server.serve(listener, ctrl_c).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Rooms are then at `/parties/todos/:room`. To serve more than rooms, merge [`Server::router`] into a router of your own.
+//!
+//! # How a frame travels
+//!
+//! A socket's task reads it and puts it into its room's [`Mailbox`](mailbox::Mailbox). A job on one of a few threads that
+//! may block takes all that waits there, hands it to the room, and carries out what comes back: frames go into the
+//! [`Outbox`](outbox::Outbox) of each socket, whose task writes them. A room is on at most one of these threads at a time, and none of
+//! them waits for another room's disk.
+//!
+//! Each queue has a bound. A mailbox takes [`ROOM_QUEUE`](partysync_protocol::limits::ROOM_QUEUE) frames; when it is full
+//! the sockets are not read, and TCP slows their clients. An outbox takes
+//! [`SOCKET_BACKLOG_BYTES`](partysync_protocol::limits::SOCKET_BACKLOG_BYTES); past it that one socket is closed, so that nobody waits for it.
+//! Rooms queue for a thread at most once each.
+//!
+//! # What it does not do yet
+//!
+//! An alarm fires while the process lives, whether the room is in memory or not. After a restart it fires only once
+//! somebody opens the room.
+
+mod builder;
+mod clock;
+mod data;
+mod http;
+mod job;
+mod mailbox;
+mod outbox;
+mod party;
+mod pool;
+mod random;
+mod rooms;
+mod server;
+mod socket;
+
+pub use builder::{BuildError, Builder};
+pub use server::Server;

@@ -1,0 +1,191 @@
+//! What waits for a room.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use partysync_protocol::{ErrorCode, limits};
+use partysync_room::{ConnectionId, ConnectionInfo, RoomName};
+use tokio::sync::{Semaphore, oneshot};
+use tracing::Span;
+
+use crate::data::DataDir;
+use crate::job::Desk;
+use crate::outbox::Outbox;
+use crate::rooms::Lease;
+
+/// Bytes of a frame that take up one place in the queue. So a full queue of large frames is 64 MiB, not 4 GiB.
+const PLACE_BYTES: usize = 16 << 10;
+
+/// Something for a room.
+pub(crate) enum Mail {
+    /// Bring the room into memory, and say whether it can be.
+    Open(oneshot::Sender<Result<(), ErrorCode>>),
+    /// A socket was opened.
+    Opened { connection: ConnectionId, info: ConnectionInfo, outbox: Arc<Outbox> },
+    /// A frame came.
+    Frame { connection: ConnectionId, frame: Received },
+    /// A socket is gone.
+    Closed(ConnectionId),
+    /// The alarm rings. The lease keeps the room in memory until it is handled.
+    Alarm(Lease),
+    /// Nobody has used the room for a while: leave memory, if that is still so.
+    Evict,
+    /// The server stops: finish, and close all sockets.
+    Stop,
+}
+
+/// A frame from a client.
+#[derive(Debug)]
+pub(crate) enum Received {
+    Text(String),
+    Binary,
+}
+
+/// A room's queue, and the desk at which one thread at a time works through it. It is there as long as somebody uses the
+/// room, whether the room is in memory or not.
+pub(crate) struct Mailbox {
+    pub(crate) name: RoomName,
+    pub(crate) span: Span,
+    queue: Mutex<Queue>,
+    /// Places left for frames. Mail that is no frame needs none: there are a few of it for each socket.
+    places: Semaphore,
+    desk: Mutex<Desk>,
+    /// After the desk, so that the directory's lock is let go after the room's file, whoever holds the mailbox last.
+    pub(crate) data: Arc<DataDir>,
+}
+
+#[derive(Default)]
+struct Queue {
+    mail: VecDeque<Mail>,
+    /// A job for this room is queued or runs.
+    scheduled: bool,
+}
+
+impl Mailbox {
+    pub(crate) fn new(name: RoomName, data: Arc<DataDir>) -> Self {
+        Mailbox {
+            // So that it is there for errors even if nothing less is logged.
+            span: tracing::error_span!("room", room = %name),
+            name,
+            queue: Mutex::default(),
+            places: Semaphore::new(limits::ROOM_QUEUE),
+            desk: Mutex::default(),
+            data,
+        }
+    }
+
+    /// Waits until there is a place for a frame. It is given back when the frame is taken out.
+    pub(crate) async fn reserve(&self, frame: &Received) {
+        if let Ok(places) = self.places.acquire_many(frame.places()).await {
+            places.forget();
+        }
+    }
+
+    /// Puts mail in. Returns whether a job must be scheduled.
+    #[must_use]
+    pub(crate) fn put(&self, mail: Mail) -> bool {
+        let mut queue = self.queue();
+        queue.mail.push_back(mail);
+        !std::mem::replace(&mut queue.scheduled, true)
+    }
+
+    /// Takes out the oldest mail, at most so much.
+    pub(crate) fn take(&self, at_most: usize) -> Vec<Mail> {
+        let mut queue = self.queue();
+        let taken = queue.mail.len().min(at_most);
+        let mail: Vec<Mail> = queue.mail.drain(..taken).collect();
+        drop(queue);
+        let places: u32 = mail.iter().map(Mail::places).sum();
+        self.places.add_permits(places as usize);
+        mail
+    }
+
+    /// A job is done. Returns whether another one must be scheduled, for what came meanwhile.
+    #[must_use]
+    pub(crate) fn done(&self) -> bool {
+        let mut queue = self.queue();
+        queue.scheduled = !queue.mail.is_empty();
+        queue.scheduled
+    }
+
+    /// The desk, for the job that runs.
+    pub(crate) fn desk(&self) -> MutexGuard<'_, Desk> {
+        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Mail {
+    fn places(&self) -> u32 {
+        if let Mail::Frame { frame, .. } = self { frame.places() } else { 0 }
+    }
+}
+
+impl Received {
+    fn places(&self) -> u32 {
+        let bytes = if let Received::Text(text) = self { text.len() } else { 0 };
+        // A frame has a limit of its own, far below 2^32 places.
+        1 + u32::try_from(bytes / PLACE_BYTES).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SOCKET: ConnectionId = ConnectionId(1);
+
+    /// A mailbox, and the folder that it believes to be its server's.
+    fn mailbox() -> (Mailbox, tempfile::TempDir) {
+        let folder = tempfile::tempdir().unwrap();
+        let data = Arc::new(DataDir::lock(folder.path().to_owned()).unwrap());
+        (Mailbox::new(RoomName::new("todos", "lobby"), data), folder)
+    }
+
+    /// Delivers frames of so many bytes until there is no place; returns how many there were places for.
+    async fn fill(mailbox: &Mailbox, bytes: usize) -> usize {
+        let mut delivered = 0;
+        loop {
+            let frame = Received::Text("x".repeat(bytes));
+            tokio::select! {
+                biased;
+                () = mailbox.reserve(&frame) => {}
+                () = std::future::ready(()) => return delivered,
+            }
+            let _ = mailbox.put(Mail::Frame { connection: SOCKET, frame });
+            delivered += 1;
+        }
+    }
+
+    #[tokio::test]
+    async fn p8_room_queue_at_the_limit_and_one_past_it() {
+        let (mailbox, _folder) = mailbox();
+        assert_eq!(fill(&mailbox, 10).await, limits::ROOM_QUEUE);
+        assert_eq!(mailbox.take(3).len(), 3);
+        assert_eq!(fill(&mailbox, 10).await, 3);
+    }
+
+    #[tokio::test]
+    async fn p8_large_frames_take_more_places() {
+        let (mailbox, _folder) = mailbox();
+        let frames = fill(&mailbox, limits::FRAME_BYTES).await;
+        assert!(frames * limits::FRAME_BYTES <= limits::ROOM_QUEUE * PLACE_BYTES, "{frames}");
+        assert_eq!(mailbox.take(usize::MAX).len(), frames);
+        assert_eq!(fill(&mailbox, 0).await, limits::ROOM_QUEUE);
+    }
+
+    #[test]
+    fn a_job_is_scheduled_once_for_all_that_waits() {
+        let (mailbox, _folder) = mailbox();
+        assert!(mailbox.put(Mail::Evict));
+        assert!(!mailbox.put(Mail::Closed(SOCKET)));
+        assert_eq!(mailbox.take(1).len(), 1);
+        assert!(mailbox.done(), "there is more");
+        assert_eq!(mailbox.take(1).len(), 1);
+        assert!(!mailbox.done());
+        assert!(mailbox.put(Mail::Evict));
+    }
+}

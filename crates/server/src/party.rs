@@ -1,0 +1,38 @@
+//! Parties: kinds of rooms, with the app's type hidden.
+
+use partysync_protocol::limits;
+use partysync_room::{Effect, Event, Input, OpenError, Room, RoomName, SyncServer};
+use partysync_sqlite::SqliteDb;
+
+/// A room of whatever party.
+pub(crate) trait AnyRoom: Send {
+    /// See [`Room::handle`].
+    fn handle(&mut self, input: Input, events: Vec<Event>, effects: &mut Vec<Effect>);
+}
+
+impl<S: SyncServer + Send> AnyRoom for Room<S, SqliteDb> {
+    fn handle(&mut self, input: Input, events: Vec<Event>, effects: &mut Vec<Effect>) {
+        Room::handle(self, input, events, effects);
+    }
+}
+
+/// Brings a room into memory.
+pub(crate) type Party = Box<dyn Fn(SqliteDb, RoomName, Input) -> Result<Box<dyn AnyRoom>, OpenError> + Send + Sync>;
+
+/// A party whose rooms' app values are what `make` returns.
+pub(crate) fn party<S, F>(make: F) -> Party
+where
+    S: SyncServer + Send + 'static,
+    F: Fn() -> S + Clone + Send + Sync + 'static,
+{
+    Box::new(move |db, name, input| {
+        let room = Room::open(db, name, make.clone(), input)?;
+        Ok(Box::new(room) as Box<dyn AnyRoom>)
+    })
+}
+
+/// Whether a party may have this name. It is a segment of a URL's path and a folder's name, and `lock` is the lock's.
+pub(crate) fn is_party_name(name: &str) -> bool {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_';
+    !name.is_empty() && name.len() <= limits::PARTY_NAME_BYTES && name.chars().all(plain) && name != "lock"
+}

@@ -1,0 +1,278 @@
+//! Which rooms are in use, and by whom.
+//!
+//! Whoever uses a room holds a [`Lease`]: a request that wants to join it, each socket, an alarm that rings. A room that has
+//! had no lease for a while is evicted. Its [`Mailbox`] stays in the map until its database is closed, so that
+//! nobody opens the file while somebody else still has it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use partysync_protocol::ErrorCode;
+use partysync_room::{ConnectionId, ConnectionInfo, RoomName};
+use tokio::sync::{Notify, oneshot};
+
+use crate::clock::Clock;
+use crate::data::DataDir;
+use crate::mailbox::{Mail, Mailbox, Received};
+use crate::outbox::Outbox;
+use crate::party::Party;
+use crate::pool::Pool;
+use crate::random::Random;
+
+/// All that the parts of a server share.
+pub(crate) struct Rooms {
+    pub(crate) parties: BTreeMap<String, Party>,
+    pub(crate) clock: Arc<Clock>,
+    pub(crate) random: Random,
+    pub(crate) idle: Duration,
+    pool: Pool,
+    map: Mutex<Map>,
+    emptied: Notify,
+    last_connection: AtomicU64,
+    data: Arc<DataDir>,
+}
+
+#[derive(Default)]
+struct Map {
+    rooms: HashMap<RoomName, Entry>,
+    /// The server stops: nobody may use a room any more.
+    stopping: bool,
+}
+
+struct Entry {
+    mailbox: Arc<Mailbox>,
+    leases: usize,
+    /// When the last lease ended.
+    unused_since: Instant,
+    /// The clock, or an [`Evict`](Mail::Evict) on its way, will look at whether it is still unused.
+    watched: bool,
+}
+
+/// What becomes of a room about to leave memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fate {
+    Used,
+    Unused,
+}
+
+impl Rooms {
+    pub(crate) fn new(
+        data: DataDir,
+        parties: BTreeMap<String, Party>,
+        pool: Pool,
+        random: Random,
+        idle: Duration,
+    ) -> Arc<Self> {
+        Arc::new(Rooms {
+            parties,
+            clock: Arc::default(),
+            random,
+            idle,
+            pool,
+            map: Mutex::default(),
+            emptied: Notify::new(),
+            last_connection: AtomicU64::new(0),
+            data: Arc::new(data),
+        })
+    }
+
+    /// Keeps a room from being evicted. `None` if the server stops.
+    pub(crate) fn lease(self: &Arc<Self>, name: &RoomName) -> Option<Lease> {
+        let mut map = self.map();
+        if map.stopping {
+            return None;
+        }
+        if !map.rooms.contains_key(name) {
+            let mailbox = Arc::new(Mailbox::new(name.clone(), Arc::clone(&self.data)));
+            let entry = Entry { mailbox, leases: 0, unused_since: Instant::now(), watched: false };
+            map.rooms.insert(name.clone(), entry);
+        }
+        let entry = map.rooms.get_mut(name)?;
+        entry.leases += 1;
+        Some(Lease { rooms: Arc::clone(self), mailbox: Arc::clone(&entry.mailbox) })
+    }
+
+    /// Puts mail into a room's mailbox and has it worked through.
+    pub(crate) fn send(self: &Arc<Self>, mailbox: &Arc<Mailbox>, mail: Mail) {
+        if mailbox.put(mail) {
+            self.schedule(mailbox);
+        }
+    }
+
+    /// The room's alarm rings.
+    pub(crate) fn ring(self: &Arc<Self>, name: &RoomName) {
+        if let Some(lease) = self.lease(name) {
+            let mailbox = Arc::clone(&lease.mailbox);
+            self.send(&mailbox, Mail::Alarm(lease));
+        }
+    }
+
+    /// The time has come to look whether a room is still unused.
+    pub(crate) fn look(self: &Arc<Self>, name: &RoomName) {
+        let mut map = self.map();
+        let Some(entry) = map.rooms.get_mut(name) else { return };
+        if entry.leases > 0 {
+            entry.watched = false;
+            return;
+        }
+        let due = entry.unused_since + self.idle;
+        if due > Instant::now() {
+            return self.clock.look_at(due, name.clone());
+        }
+        let mailbox = Arc::clone(&entry.mailbox);
+        drop(map);
+        self.send(&mailbox, Mail::Evict);
+    }
+
+    /// Whether a room that is to be evicted may be. If it may not, its next eviction comes with its last lease's end.
+    pub(crate) fn fate(&self, name: &RoomName) -> Fate {
+        match self.map().rooms.get_mut(name) {
+            Some(entry) if entry.leases > 0 => {
+                entry.watched = false;
+                Fate::Used
+            }
+            _ => Fate::Unused,
+        }
+    }
+
+    /// Forgets a room that is out of memory, unless somebody wants it again.
+    pub(crate) fn forget(&self, name: &RoomName) -> Fate {
+        let mut map = self.map();
+        match map.rooms.get_mut(name) {
+            Some(entry) if entry.leases > 0 => {
+                entry.watched = false;
+                return Fate::Used;
+            }
+            _ => map.rooms.remove(name),
+        };
+        if map.rooms.is_empty() {
+            self.emptied.notify_waiters();
+        }
+        Fate::Unused
+    }
+
+    /// Lets nobody use a room any more, closes all sockets, and waits until all rooms are out of memory.
+    pub(crate) async fn stop(self: &Arc<Self>) {
+        let mailboxes: Vec<Arc<Mailbox>> = {
+            let mut map = self.map();
+            map.stopping = true;
+            map.rooms.values().map(|entry| Arc::clone(&entry.mailbox)).collect()
+        };
+        for mailbox in &mailboxes {
+            self.send(mailbox, Mail::Stop);
+        }
+        loop {
+            let emptied = self.emptied.notified();
+            if self.map().rooms.is_empty() {
+                return;
+            }
+            emptied.await;
+        }
+    }
+
+    /// Whether the server stops.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.map().stopping
+    }
+
+    pub(crate) fn schedule(self: &Arc<Self>, mailbox: &Arc<Mailbox>) {
+        let (rooms, mailbox) = (Arc::clone(self), Arc::clone(mailbox));
+        self.pool.submit(Box::new(move || crate::job::run(&rooms, &mailbox)));
+    }
+
+    fn end_lease(self: &Arc<Self>, name: &RoomName) {
+        let mut map = self.map();
+        let stopping = map.stopping;
+        let Some(entry) = map.rooms.get_mut(name) else { return };
+        entry.leases -= 1;
+        if entry.leases > 0 {
+            return;
+        }
+        entry.unused_since = Instant::now();
+        if stopping {
+            let mailbox = Arc::clone(&entry.mailbox);
+            drop(map);
+            self.send(&mailbox, Mail::Evict);
+        } else if !std::mem::replace(&mut entry.watched, true) {
+            self.clock.look_at(entry.unused_since + self.idle, name.clone());
+        }
+    }
+
+    fn map(&self) -> MutexGuard<'_, Map> {
+        self.map.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Rooms {
+    fn drop(&mut self) {
+        self.clock.end();
+    }
+}
+
+/// A room in use.
+pub(crate) struct Lease {
+    rooms: Arc<Rooms>,
+    mailbox: Arc<Mailbox>,
+}
+
+impl Lease {
+    /// Brings the room into memory, if it is not there.
+    pub(crate) async fn open(&self) -> Result<(), ErrorCode> {
+        let (answer, answered) = oneshot::channel();
+        self.rooms.send(&self.mailbox, Mail::Open(answer));
+        // No answer: opening it panicked.
+        answered.await.unwrap_or(Err(ErrorCode::AppError))
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.rooms.end_lease(&self.mailbox.name);
+    }
+}
+
+/// A socket, as its room knows it: opened when this is made, closed when this is dropped or before, once.
+pub(crate) struct Connection {
+    lease: Lease,
+    id: ConnectionId,
+    outbox: Arc<Outbox>,
+    open: bool,
+}
+
+impl Connection {
+    pub(crate) fn open(lease: Lease, info: ConnectionInfo) -> Self {
+        let id = ConnectionId(lease.rooms.last_connection.fetch_add(1, Ordering::Relaxed));
+        let outbox = Arc::new(Outbox::default());
+        let connection = Connection { lease, id, outbox: Arc::clone(&outbox), open: true };
+        connection.send(Mail::Opened { connection: id, info, outbox });
+        connection
+    }
+
+    pub(crate) fn outbox(&self) -> &Outbox {
+        &self.outbox
+    }
+
+    /// Hands a frame to the room, when the room has a place for it.
+    pub(crate) async fn deliver(&self, frame: Received) {
+        self.lease.mailbox.reserve(&frame).await;
+        self.send(Mail::Frame { connection: self.id, frame });
+    }
+
+    pub(crate) fn close(&mut self) {
+        if std::mem::replace(&mut self.open, false) {
+            self.send(Mail::Closed(self.id));
+        }
+    }
+
+    fn send(&self, mail: Mail) {
+        self.lease.rooms.send(&self.lease.mailbox, mail);
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.close();
+    }
+}

@@ -1,0 +1,191 @@
+//! What is refused, what is bounded, and that nobody else is bothered by it.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod support;
+
+use std::collections::HashMap;
+
+use futures_util::{SinkExt, StreamExt};
+use partysync_protocol::limits;
+use serde_json::{Value, json};
+use support::{Client, PATIENCE, act, ids, put, serve};
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::Message;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn spec_12_12_statuses() {
+    let served = serve().await;
+    let long_party = "p".repeat(limits::PARTY_NAME_BYTES + 1);
+    let longest_room = "r".repeat(limits::ROOM_NAME_BYTES);
+    let longest_key = "k".repeat(limits::CONNECTION_ID_BYTES);
+    for (path, expected) in [
+        ("/parties/others/lobby".to_owned(), Err(400)),
+        ("/parties/Notes/lobby".to_owned(), Err(400)),
+        ("/parties/notes".to_owned(), Err(404)),
+        ("/parties/notes/".to_owned(), Err(404)),
+        ("/parties".to_owned(), Err(404)),
+        (format!("/parties/{long_party}/lobby"), Err(414)),
+        (format!("/parties/notes/{longest_room}"), Ok(())),
+        (format!("/parties/notes/{longest_room}r"), Err(414)),
+        (format!("/parties/notes/lobby?_pk={longest_key}"), Ok(())),
+        (format!("/parties/notes/lobby?_pk={longest_key}k"), Err(400)),
+        ("/parties/notes/lobby?_pk=".to_owned(), Ok(())),
+    ] {
+        let status = Client::try_connect(served.address, &path).await.map(|_| ()).map_err(|(status, _)| status);
+        assert_eq!(status, expected, "{path}");
+    }
+    assert_eq!(plain_get(served.address, "/parties/notes/lobby").await, "HTTP/1.1 404 Not Found");
+    assert_eq!(plain_get(served.address, "/parties/others/lobby").await, "HTTP/1.1 400 Bad Request");
+}
+
+/// The first line of the answer to a request that is not an upgrade.
+async fn plain_get(address: std::net::SocketAddr, path: &str) -> String {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    let mut tcp = tokio::net::TcpStream::connect(address).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    tcp.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    timeout(PATIENCE, tcp.read_to_string(&mut answer)).await.unwrap().unwrap();
+    answer.lines().next().unwrap_or_default().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn p8_frame_bytes_at_the_limit_and_one_past_it() {
+    let served = serve().await;
+    let (mut ann, _) = Client::join(served.address, "lobby").await;
+    let (mut bob, _) = Client::join(served.address, "lobby").await;
+    ann.send_message(Message::text("x".repeat(limits::FRAME_BYTES))).await.unwrap();
+    assert_eq!(ann.receive().await["type"], "exception");
+
+    let (mut sink, mut stream) = ann.split();
+    let sending = tokio::spawn(async move { sink.send(Message::text("x".repeat(limits::FRAME_BYTES + 1))).await });
+    let closed = timeout(PATIENCE, stream.next()).await.unwrap();
+    assert!(matches!(&closed, Some(Ok(Message::Close(Some(frame)))) if u16::from(frame.code) == 1009), "{closed:?}");
+    drop(stream);
+    sending.abort();
+    bob.put("b").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn p8_a_client_that_never_reads_is_closed_with_1013_while_others_go_on() {
+    // Of 200 KB each: together far more than the backlog and the kernel's buffers hold.
+    const ACTIONS: usize = 120;
+    // Long after the backlog is full: from here on the slow client reads, or the farewell would run out of time.
+    const READ_AFTER: usize = 80;
+
+    let served = serve().await;
+    let (mut slow, mut ann) = (
+        Client::connect_small(served.address, "/parties/notes/lobby").await,
+        Client::connect(served.address, "/parties/notes/lobby").await,
+    );
+    slow.sync().await;
+    let (mut bob, _) = Client::join(served.address, "lobby").await;
+    let watching = tokio::spawn(async move {
+        for i in 0..ACTIONS {
+            assert_eq!(bob.receive().await["payload"][0][0], format!("n{i}"));
+        }
+    });
+    let text = "x".repeat(200_000);
+    for i in 0..READ_AFTER {
+        ann.send(put(&format!("n{i}"), &text)).await;
+        assert_eq!(ann.receive().await["type"], "success");
+    }
+    let reading = tokio::spawn(async move { slow.drain().await });
+    for i in READ_AFTER..ACTIONS {
+        ann.send(put(&format!("n{i}"), &text)).await;
+        assert_eq!(ann.receive().await["type"], "success");
+    }
+    timeout(PATIENCE, watching).await.unwrap().unwrap();
+    let (updates, end) = timeout(PATIENCE, reading).await.unwrap().unwrap();
+    assert_eq!(end, Some(1013));
+    assert!(updates.len() < READ_AFTER, "{} updates", updates.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn p8_a_snapshot_larger_than_the_backlog_reaches_its_reader_with_what_follows() {
+    let served = serve().await;
+    let mut ann = Client::connect(served.address, "/parties/notes/lobby").await;
+    let text = "x".repeat(200_000);
+    let count = 2 * limits::SOCKET_BACKLOG_BYTES / text.len();
+    for i in 0..count {
+        ann.send(put(&format!("n{i}"), &text)).await;
+        assert_eq!(ann.receive().await["type"], "success");
+    }
+    // All in one batch, if the room takes them so.
+    let mut bob = Client::connect(served.address, "/parties/notes/lobby").await;
+    bob.send(json!({"channel": "notes", "sync": true, "from": null})).await;
+    bob.send(put("b", "text")).await;
+    let (mut sink, stream) = bob.split();
+    // Their own limit is far above this frame.
+    let frames: Vec<Message> = stream.take(2).map(Result::unwrap).collect().await;
+    let rows: Value = serde_json::from_str(frames[0].to_text().unwrap()).unwrap();
+    assert_eq!(rows["payload"].as_array().unwrap().len(), count);
+    assert!(frames[1].to_text().unwrap().contains("success"));
+    sink.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn p1_in_a_storm_each_action_is_acked_once_and_in_order() {
+    const SOCKETS: usize = 20;
+    const ACTIONS: usize = 50;
+
+    let served = serve().await;
+    let mut clients = Vec::new();
+    for socket in 0..SOCKETS {
+        clients.push((socket, Client::join(served.address, "lobby").await.0));
+    }
+    let storms = clients.into_iter().map(|(socket, client)| tokio::spawn(storm(socket, client, SOCKETS, ACTIONS)));
+    for storm in storms.collect::<Vec<_>>() {
+        timeout(PATIENCE, storm).await.unwrap().unwrap();
+    }
+    let (_, rows) = Client::join(served.address, "lobby").await;
+    assert_eq!(rows.len(), SOCKETS * ACTIONS);
+}
+
+/// Sends all of a socket's actions at once, and reads all that is to come: an ack of each, and an update of each of the others'.
+async fn storm(socket: usize, client: Client, sockets: usize, actions: usize) {
+    let (mut sink, mut stream) = client.split();
+    let sending = tokio::spawn(async move {
+        for i in 0..actions {
+            sink.feed(Message::text(put(&format!("{socket}-{i}"), "text").to_string())).await.unwrap();
+        }
+        sink.flush().await.unwrap();
+        sink
+    });
+    let mut next_of: HashMap<String, usize> = HashMap::new();
+    let mut left = sockets * actions;
+    while left > 0 {
+        let message = timeout(PATIENCE, stream.next()).await.unwrap().unwrap().unwrap();
+        let frame: Value = serde_json::from_str(message.to_text().unwrap()).unwrap();
+        let is_ack = frame["type"] == "success";
+        let rows = frame[if is_ack { "result" } else { "payload" }].as_array().unwrap();
+        for id in ids(rows) {
+            let (sender, i) = id.split_once('-').unwrap();
+            assert_eq!(is_ack, sender == socket.to_string(), "{frame}");
+            let next = next_of.entry(sender.to_owned()).or_default();
+            assert_eq!(i.parse::<usize>().unwrap(), *next, "the order of {sender}");
+            *next += 1;
+            left -= 1;
+        }
+    }
+    drop(sending.await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn p4_a_call_that_is_sent_again_is_not_run_again() {
+    let served = serve().await;
+    let mut outcomes = Vec::new();
+    for _ in 0..2 {
+        let mut ann = Client::connect(served.address, "/parties/notes/lobby?_pk=ann%20").await;
+        ann.send(put("a", "text")).await;
+        ann.send(act("b", json!({"type": "unknown"}))).await;
+        outcomes.push([ann.receive().await, ann.receive().await]);
+    }
+    assert_eq!(outcomes[0], outcomes[1]);
+    // Another key is another client, whose call is its own.
+    let mut bob = Client::connect(served.address, "/parties/notes/lobby?_pk=ann").await;
+    bob.send(put("a", "text")).await;
+    assert_eq!(bob.receive().await["type"], "error");
+}

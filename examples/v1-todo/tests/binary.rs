@@ -1,0 +1,124 @@
+//! The program as whoever starts it sees it: what it prints, what it serves, how it ends.
+
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use tempfile::TempDir;
+
+const FILES: [(&str, &str, &str); 6] = [
+    ("/", "web/index.html", "text/html; charset=utf-8"),
+    ("/app.js", "web/app.js", "text/javascript; charset=utf-8"),
+    ("/room.js", "web/room.js", "text/javascript; charset=utf-8"),
+    ("/style.css", "web/style.css", "text/css; charset=utf-8"),
+    ("/vendor/partysocket/index.js", "node_modules/partysocket/dist/index.js", "text/javascript; charset=utf-8"),
+    ("/vendor/partysocket/ws.js", "node_modules/partysocket/dist/ws.js", "text/javascript; charset=utf-8"),
+];
+
+/// A folder for a server's data and for a page, each of whose files holds its own name.
+fn folder() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (_, file, _) in FILES {
+        let path = folder.path().join(file);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, file).unwrap();
+    }
+    folder
+}
+
+fn command(folder: &Path, listen: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_v1-todo"));
+    command.args(["--listen", listen]).arg("--data").arg(folder.join("data")).arg("--web").arg(folder);
+    command.env_remove("RUST_LOG").current_dir("/").stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// Starts the program, and waits until it says where it listens.
+fn start(folder: &Path) -> (Child, SocketAddr) {
+    let mut child = command(folder, "127.0.0.1:0").spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    let address = line.strip_prefix("listening on http://").and_then(|line| line.strip_suffix('\n'));
+    (child, address.expect(&line).parse().unwrap())
+}
+
+fn signal(child: &Child, name: &str) {
+    assert!(Command::new("kill").args([name, &child.id().to_string()]).status().unwrap().success());
+}
+
+fn get(address: SocketAddr, path: &str) -> String {
+    let mut tcp = TcpStream::connect(address).unwrap();
+    write!(tcp, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    tcp.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+/// The one line on stderr of a program that cannot start.
+fn refusal(mut command: Command) -> String {
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(output.stdout.is_empty());
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    stderr
+}
+
+#[test]
+fn it_serves_its_page_and_no_other_file() {
+    let folder = folder();
+    let (mut child, address) = start(folder.path());
+    for (url, file, content_type) in FILES {
+        let answer = get(address, url);
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        assert!(answer.contains(&format!("content-type: {content_type}\r\n")), "{answer}");
+        assert!(answer.ends_with(&format!("\r\n\r\n{file}")), "{answer}");
+    }
+    assert!(get(address, "/?room=home").ends_with("web/index.html"));
+    for path in
+        ["/web/app.js", "/../data/lock", "/%2e%2e/data/lock", "//etc/passwd", "/vendor/partysocket/../../data/lock"]
+    {
+        assert!(get(address, path).starts_with("HTTP/1.1 404"), "{path}");
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn it_ends_by_sigterm_and_by_ctrl_c_with_code_0() {
+    for name in ["-TERM", "-INT"] {
+        let folder = folder();
+        let (mut child, address) = start(folder.path());
+        // Browsers hold connections open on which they ask for nothing.
+        let _idle = TcpStream::connect(address).unwrap();
+        signal(&child, name);
+        assert_eq!(child.wait().unwrap().code(), Some(0), "{name}");
+        let mut stderr = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+        assert_eq!(stderr, "");
+    }
+}
+
+#[test]
+fn what_it_needs_and_lacks_it_says_in_one_line() {
+    let folder = folder();
+    let (mut child, address) = start(folder.path());
+    assert!(refusal(command(folder.path(), "127.0.0.1:0")).contains("is in use by another server"));
+    child.kill().unwrap();
+    child.wait().unwrap();
+
+    let taken = TcpListener::bind(address).or_else(|_| TcpListener::bind("127.0.0.1:0")).unwrap();
+    let taken = taken.local_addr().map(|address| (taken, address)).unwrap();
+    assert!(refusal(command(folder.path(), &taken.1.to_string())).contains("cannot listen on"));
+
+    std::fs::remove_dir_all(folder.path().join("data")).unwrap();
+    std::fs::write(folder.path().join("data"), "a file").unwrap();
+    assert!(refusal(command(folder.path(), "127.0.0.1:0")).contains("cannot be made"));
+
+    std::fs::remove_dir_all(folder.path().join("node_modules")).unwrap();
+    assert!(refusal(command(folder.path(), "127.0.0.1:0")).contains("run `npm ci` in"));
+}
