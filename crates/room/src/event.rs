@@ -98,7 +98,8 @@ pub enum Effect {
         /// In words.
         reason: &'static str,
     },
-    /// Send [`Event::Alarm`] at this time, instead of the time asked for before; `None`: not at all.
+    /// Send [`Event::Alarm`] once, at this time or at once if it is past, instead of the time asked for before; `None`: not
+    /// at all. It is sent when the time differs from what was asked for before, and after each alarm.
     WakeAt(Option<Millis>),
     /// Tell the operator.
     Report(Report),

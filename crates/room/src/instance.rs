@@ -1,5 +1,10 @@
 //! The app's own value, and how it is made anew after a step that is undone (P5).
 
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use partysync_model::{ActionError, ErrorCode};
+
 /// An app's value and what makes it.
 pub(crate) struct Instance<S> {
     make: Box<dyn Fn() -> S + Send>,
@@ -17,8 +22,12 @@ impl<S> Instance<S> {
     }
 
     /// A new value, on which `on_start` is still to be run; see [`set_started`](Self::set_started).
-    pub(crate) fn make(&self) -> S {
-        (self.make)()
+    ///
+    /// # Errors
+    ///
+    /// Making it panicked.
+    pub(crate) fn make(&self) -> Result<S, ActionError> {
+        catch_unwind(AssertUnwindSafe(|| (self.make)())).map_err(panicked)
     }
 
     /// Takes the value out for a step.
@@ -36,4 +45,11 @@ impl<S> Instance<S> {
             self.server = None;
         }
     }
+}
+
+/// The app's code panicked: an error like any other, with what it said for the operator.
+pub(crate) fn panicked(panic: Box<dyn Any + Send>) -> ActionError {
+    let what = panic.downcast_ref::<&str>().copied().map(str::to_owned);
+    let what = what.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+    ActionError::with_detail(ErrorCode::AppError, format!("panicked: {what}"))
 }

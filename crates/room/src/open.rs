@@ -1,11 +1,13 @@
 //! How a room comes into memory.
 
-use partysync_model::{ActionError, Db, DbError, DbErrorKind, Origin, Value, Verdict};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use partysync_model::{ActionError, Db, DbError, DbErrorKind, Origin, Schema, Value, Verdict};
 use partysync_protocol::{Cursor, ErrorCode, Stamp, limits};
 
 use crate::channel::{ChannelTable, ShapeError};
 use crate::connection::Connections;
-use crate::instance::Instance;
+use crate::instance::{Instance, panicked};
 use crate::purge::Timers;
 use crate::reply::Snapshots;
 use crate::step::{Clients, Stepper, mix};
@@ -41,8 +43,8 @@ pub enum OpenError {
     /// The schema has more channels than a room may have.
     #[error("the room has {0} channels; {max} is the most", max = limits::CHANNELS)]
     TooManyChannels(usize),
-    /// `on_start` failed.
-    #[error("on_start: {0}")]
+    /// The app's own code failed: making its value, its schema, or `on_start`.
+    #[error("the app cannot start: {0}")]
     Start(ActionError),
 }
 
@@ -115,7 +117,7 @@ fn open_in<S: SyncServer>(
 ) -> Result<Opened, OpenError> {
     create_or_check(db, name, input)?;
     let mut head = store::head(db)?;
-    let schema = instance.make().schema();
+    let schema = read_schema(instance).map_err(OpenError::Start)?;
     if schema.channels().len() > limits::CHANNELS {
         return Err(OpenError::TooManyChannels(schema.channels().len()));
     }
@@ -156,6 +158,12 @@ fn open_in<S: SyncServer>(
         _ => 0,
     };
     Ok(Opened { channels, head, floor })
+}
+
+/// Asks the app for its tables.
+fn read_schema<S: SyncServer>(instance: &Instance<S>) -> Result<Schema, ActionError> {
+    let server = instance.make()?;
+    catch_unwind(AssertUnwindSafe(|| server.schema())).map_err(panicked)
 }
 
 /// Makes the engine's tables in a new file; checks whose they are in an old one.

@@ -128,6 +128,8 @@ impl<S: SyncServer, D: Db> Room<S, D> {
                 None
             }
             Event::Alarm => {
+                // The home has no alarm any more: it is told anew when to ring.
+                self.wake_at = None;
                 works.push(Work::Alarm);
                 Some(Reply::Alarm(works.len() - 1))
             }
@@ -262,7 +264,11 @@ impl<S: SyncServer, D: Db> Room<S, D> {
                 effects.push(Effect::WakeAt(next));
             }
             Ok(_) => {}
-            Err(error) => effects.push(Effect::Report(Report { during: "timers", error: error.to_string() })),
+            Err(error) => {
+                effects.push(Effect::Report(Report { during: "timers", error: error.to_string() }));
+                self.wake_at = Some(self.input.now + ALARM_RETRY_MS);
+                effects.push(Effect::WakeAt(self.wake_at));
+            }
         }
     }
 

@@ -9,7 +9,7 @@ use partysync_protocol::{ClientId, Cursor, ErrorCode, Millis, Stamp, Version, Wi
 use crate::capture::{Change, capture, check_claims};
 use crate::channel::ChannelTable;
 use crate::event::Report;
-use crate::instance::Instance;
+use crate::instance::{Instance, panicked};
 use crate::purge::Timers;
 use crate::store::{self, CallOutcome, Client, Head, LogEntry};
 use crate::{Call, Changed, Input, SyncServer};
@@ -160,7 +160,10 @@ impl<S: SyncServer> Stepper<'_, S> {
         if self.instance.is_started() {
             return Ok(Ok(None));
         }
-        let mut server = self.instance.make();
+        let mut server = match self.instance.make() {
+            Ok(server) => server,
+            Err(error) => return Ok(Err(error)),
+        };
         let plan = Plan {
             origin: Origin::Setup,
             seed: Seed::of_step("start", &self.input.random.to_be_bytes()),
@@ -453,14 +456,8 @@ fn call_app<S>(
 ) -> Result<Changed, ActionError> {
     let mut tx = Tx::new(db, plan.origin, at, plan.seed);
     // Whatever the panic left half done is dropped: the rows with the savepoint, the value by `Instance::spoil`.
-    let changed = match catch_unwind(AssertUnwindSafe(|| body(server, &mut tx))) {
-        Ok(result) => result?,
-        Err(panic) => {
-            let what = panic.downcast_ref::<&str>().copied().map(str::to_owned);
-            let what = what.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
-            return Err(ActionError::with_detail(ErrorCode::AppError, format!("panicked: {what}")));
-        }
-    };
+    let changed =
+        catch_unwind(AssertUnwindSafe(|| body(server, &mut tx))).unwrap_or_else(|panic| Err(panicked(panic)))?;
     if let Some(alarm) = tx.alarm().or(plan.takes_alarm.then_some(None)) {
         timers.forget();
         store::set_timer(db, ALARM, alarm)?;

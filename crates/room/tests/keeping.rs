@@ -205,6 +205,54 @@ fn spec_7_6_an_alarm_that_fails_is_tried_again_later_and_later() {
 }
 
 #[test]
+fn spec_7_6_the_home_is_told_anew_after_each_alarm() {
+    let mut world = World::new();
+    world.v1(1);
+    let at = world.now + 5_000;
+    world.handle(vec![v1_action(1, "x", "alarm", json!(at))]);
+    world.handle(vec![Event::Alarm]);
+    assert_eq!(wake_at(&world), Some(at), "it rang too soon, and has no alarm any more");
+}
+
+/// An app that panics as soon as it is made, but for the first times.
+struct Brittle {
+    _field: u8,
+}
+
+impl SyncServer for Brittle {
+    fn schema(&self) -> Schema {
+        Schema::new().record::<common::Item>()
+    }
+
+    fn on_action(&mut self, _: &mut Tx<'_>, _: &Call<'_>) -> Result<Changed, ActionError> {
+        Err(ActionError::reject("no", "No."))
+    }
+}
+
+#[test]
+fn p5_a_panic_while_the_apps_value_is_made_costs_nobody_the_socket() {
+    let input = |random| Input { now: START, random };
+    let open = |times: u32| {
+        let left = std::cell::Cell::new(times);
+        let make = move || {
+            left.set(left.get().checked_sub(1).expect("brittle"));
+            Brittle { _field: 0 }
+        };
+        let db = SqliteDb::open_in_memory(&Options::default()).unwrap();
+        Room::open(db, RoomName::new("brittle", "a"), make, input(1))
+    };
+    let error = open(0).err().unwrap().to_string();
+    assert_eq!(error, "the app cannot start: app_error: panicked: brittle");
+    // Once for the schema, once to start; the third would be after the rejection.
+    let mut room = open(2).unwrap();
+    let call = |id: u8| Event::text(ConnectionId(1), format!(r#"{{"id":{id},"channel":"items","action":null}}"#));
+    let mut effects = Vec::new();
+    room.handle(input(2), vec![Event::opened(ConnectionId(1)), call(1), call(2)], &mut effects);
+    let answers: Vec<String> = common::frames(&effects, ConnectionId(1)).collect();
+    assert!(answers[0].contains("No.") && answers[1].contains("busy"), "{answers:?}");
+}
+
+#[test]
 fn spec_7_5_a_newer_format_and_a_foreign_file_are_refused_by_name() {
     let mut world = World::new();
     world.room.db_mut().execute(Origin::Engine, "UPDATE _meta SET value = 2 WHERE name = 'format'", &[]).unwrap();
