@@ -1,7 +1,7 @@
 use std::borrow::Cow;
 
 use partysync_model::Value;
-use partysync_protocol::v2::{Down, Joined, Patch, Snapshot, Up, VERSION};
+use partysync_protocol::v2::{Down, Joined, Later, Patch, Snapshot, Up, VERSION};
 use partysync_protocol::{ClientId, Cursor, ErrorCode, Millis, Version, WireError};
 use serde_json::value::RawValue;
 
@@ -24,13 +24,22 @@ pub struct Client {
     id: ClientId,
     last: u64,
     settled: u64,
+    born: Option<Version>,
     cursor: Option<Cursor>,
     pending: Vec<Pending>,
     view: View,
     session: Session,
-    /// When actions that the server could not take are sent again.
-    retry_at: Option<Millis>,
+    /// What to do about actions that the server could not take.
+    retry: Option<Retry>,
     input: Input,
+}
+
+/// What is done after a delay.
+#[derive(Debug, Clone, Copy)]
+struct Retry {
+    at: Millis,
+    /// The room and the client disagree about numbers: join again, instead of sending again.
+    rejoin: bool,
 }
 
 impl Client {
@@ -42,10 +51,11 @@ impl Client {
             id: ClientId::from_random(random),
             last: 0,
             settled: 0,
+            born: None,
             cursor: None,
             pending: Vec::new(),
             session: Session::Closed,
-            retry_at: None,
+            retry: None,
             input: Input { now: 0, random },
         }
     }
@@ -53,8 +63,8 @@ impl Client {
     /// A client that goes on where another one stopped. Rows that cannot be read are thrown away, with the cursor: they come
     /// again. Pending actions are kept.
     pub fn restore(config: Config, state: State) -> Self {
-        let State { client, last, settled, cursor, rows, pending } = state;
-        let mut restored = Client { last, settled, cursor, pending, ..Client::new(config, *client.as_bytes()) };
+        let State { client, last, settled, born, cursor, rows, pending } = state;
+        let mut restored = Client { last, settled, born, cursor, pending, ..Client::new(config, *client.as_bytes()) };
         let replay = replay(&restored.config, restored.id, &restored.pending, 0);
         let put_all = |confirmed: &mut crate::view::Confirmed<'_>| {
             rows.iter()
@@ -78,6 +88,7 @@ impl Client {
             client: self.id,
             last: self.last,
             settled: self.settled,
+            born: self.born,
             cursor: self.cursor,
             rows: self.view.confirmed(&replay),
             pending: self.pending.clone(),
@@ -126,7 +137,7 @@ impl Client {
             return;
         };
         self.last += 1;
-        let pending = Pending { number: self.last, channel, action, sent: false, applied_at: None };
+        let pending = Pending { number: self.last, channel, action, sent: false, in_flight: false, applied_at: None };
         self.view.predict(&replay(&self.config, self.id, &[], self.input.now), &pending);
         self.pending.push(pending);
         effects.push(Effect::Changed);
@@ -151,7 +162,7 @@ impl Client {
             Down::Patch(patch) => self.patch(&patch, effects),
             Down::Ack { number, version, .. } => self.acked(number, version, effects),
             Down::Reject(reject) => self.settle(reject.number, fate_of(reject.error), effects),
-            Down::Later(later) => self.later(later.number, later.after_ms),
+            Down::Later(later) => self.later(&later),
             Down::Error(message) => effects.push(Effect::Error(message.error)),
             Down::Left(left) => self.left(left.error, effects),
             Down::Pong | Down::Unknown => {}
@@ -162,14 +173,16 @@ impl Client {
         if let Some(link) = self.session.link().copied() {
             self.session = Session::Joining(link);
         }
-        let join =
-            Up::Join { room: self.config.room.as_str().into(), client: self.id, last: self.last, cursor: self.cursor };
-        let frame = join.encode();
+        self.retry = None;
+        let frame =
+            Up::Join { room: self.config.room.as_str().into(), client: self.id, cursor: self.cursor, born: self.born }
+                .encode();
         self.send_frame(frame, effects);
     }
 
     fn joined(&mut self, joined: &Joined<'_>, effects: &mut Vec<Effect>) {
         let Some(link) = self.session.link().copied() else { return };
+        self.born.get_or_insert(joined.version);
         if !joined.known {
             self.fates_unknown(effects);
             return self.start_over(effects);
@@ -200,17 +213,16 @@ impl Client {
         self.id = ClientId::from_random(self.input.random);
         self.settled = 0;
         self.last = 0;
+        self.born = None;
         for pending in &mut self.pending {
             self.last += 1;
             pending.number = self.last;
             pending.sent = false;
+            pending.in_flight = false;
             pending.applied_at = None;
         }
         self.predict_again(effects);
-        // It has used none of its new numbers yet.
-        let room = Cow::from(self.config.room.as_str());
-        let frame = Up::Join { room, client: self.id, last: 0, cursor: self.cursor }.encode();
-        self.send_frame(frame, effects);
+        self.join(effects);
     }
 
     fn snapshot(&mut self, snapshot: &Snapshot<'_>, effects: &mut Vec<Effect>) {
@@ -277,10 +289,15 @@ impl Client {
     }
 
     /// The server could not take an action now, nor those behind it.
-    fn later(&mut self, number: u64, after_ms: u64) {
-        self.pending.iter_mut().filter(|p| p.number >= number).for_each(|p| p.sent = false);
-        let delay = Millis::try_from(after_ms).unwrap_or(Millis::MAX / 2);
-        self.retry_at = Some(self.input.now.saturating_add(delay));
+    fn later(&mut self, later: &Later<'_>) {
+        self.pending.iter_mut().filter(|p| p.number >= later.number).for_each(|p| p.in_flight = false);
+        let delay = Millis::try_from(later.after_ms).unwrap_or(Millis::MAX / 2);
+        let first = self.pending.iter().find(|p| p.applied_at.is_none()).map(|p| p.number);
+        // Those behind one that has to wait have a gap before them. If the first one has, the room lacks what this client
+        // knows to be settled.
+        let gap = later.error.retry == partysync_protocol::Retry::Rejoin && first == Some(later.number);
+        let rejoin = gap || self.retry.is_some_and(|retry| retry.rejoin);
+        self.retry = Some(Retry { at: self.input.now.saturating_add(delay), rejoin });
     }
 
     fn left(&mut self, error: Option<WireError>, effects: &mut Vec<Effect>) {
@@ -299,21 +316,20 @@ impl Client {
 
     /// After a join: what was sent before gets its outcome, what was not gets its first try.
     fn send_all_again(&mut self, effects: &mut Vec<Effect>) {
-        self.retry_at = None;
-        self.pending.iter_mut().filter(|p| p.applied_at.is_none()).for_each(|p| p.sent = false);
+        self.retry = None;
+        self.pending.iter_mut().for_each(|p| p.in_flight = false);
         self.send_pending(effects);
     }
 
     fn send_pending(&mut self, effects: &mut Vec<Effect>) {
-        let waits = self.retry_at.is_some_and(|at| at > self.input.now);
-        if !self.session.is_live() || waits {
+        if !self.session.is_live() || self.retry.is_some() {
             return;
         }
-        self.retry_at = None;
         let room = self.config.room.as_str();
         let mut frames = Vec::new();
-        for p in self.pending.iter_mut().filter(|p| !p.sent && p.applied_at.is_none()) {
+        for p in self.pending.iter_mut().filter(|p| !p.in_flight && p.applied_at.is_none()) {
             p.sent = true;
+            p.in_flight = true;
             let action = Up::Action {
                 room: room.into(),
                 number: p.number,
@@ -339,7 +355,12 @@ impl Client {
 
     fn tick(&mut self, effects: &mut Vec<Effect>) {
         let now = self.input.now;
-        self.send_pending(effects);
+        if let Some(Retry { rejoin, .. }) = self.retry.take_if(|retry| retry.at <= now) {
+            if rejoin && self.session.is_live() {
+                self.join(effects);
+            }
+            self.send_pending(effects);
+        }
         let Some(link) = self.session.link().copied() else { return };
         let ping_ms = link.ping_ms as Millis;
         if now - link.heard_at >= DEAD_PINGS * ping_ms {
@@ -359,7 +380,7 @@ impl Client {
         let Some(link) = self.session.link().copied() else { return };
         let have = (link.unconfirmed > 0).then_some(link.sent_at + HAVE_MS);
         let ping = Some(link.sent_at + link.ping_ms as Millis);
-        if let Some(at) = [have, ping, self.retry_at].into_iter().flatten().min() {
+        if let Some(at) = [have, ping, self.retry.map(|retry| retry.at)].into_iter().flatten().min() {
             effects.push(Effect::TickAt(at.max(self.input.now)));
         }
     }

@@ -13,6 +13,9 @@ pub struct State {
     pub last: u64,
     /// The highest number whose fate it knows.
     pub settled: u64,
+    /// The room's version when it first joined under this id.
+    #[serde(default)]
+    pub born: Option<Version>,
     /// What the rows below are.
     pub cursor: Option<Cursor>,
     /// Confirmed rows by channel, each a JSON array.
@@ -30,8 +33,11 @@ pub struct Pending {
     pub channel: String,
     /// Its JSON.
     pub action: Box<RawValue>,
-    /// Whether it was sent to the room as it is known now: then it may have been run.
+    /// Whether it was ever sent: then it may have been run.
     pub sent: bool,
+    /// Whether it was sent on this socket, and the room has not said to try later.
+    #[serde(skip)]
+    pub in_flight: bool,
     /// Acked: its effect comes with this version.
     pub applied_at: Option<Version>,
 }

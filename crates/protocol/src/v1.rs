@@ -3,8 +3,10 @@
 use std::borrow::Cow;
 use std::fmt::Write;
 
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use serde_json::value::RawValue;
+
+use crate::v2::{nested_too_deep, present};
 
 /// What a version 1 client sends.
 #[derive(Debug)]
@@ -57,11 +59,6 @@ struct Frame<'a> {
     action: Option<&'a RawValue>,
 }
 
-/// A field that is there, even if it is null.
-fn present<'de: 'a, 'a, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'a RawValue>, D::Error> {
-    <&'a RawValue>::deserialize(deserializer).map(Some)
-}
-
 impl<'a> Up<'a> {
     /// Reads a text frame.
     ///
@@ -70,7 +67,7 @@ impl<'a> Up<'a> {
     /// [`BadFrame`] if it is not one JSON object with the fields of either request, or nested past
     /// [`limits::JSON_DEPTH`](crate::limits::JSON_DEPTH).
     pub fn parse(text: &'a str) -> Result<Self, BadFrame> {
-        if crate::v2::nested_too_deep(text) {
+        if nested_too_deep(text) {
             return Err(BadFrame);
         }
         let frame: Frame<'a> = serde_json::from_str(text).map_err(|_| BadFrame)?;

@@ -7,10 +7,18 @@ pub use down::{Changes, Down, ErrorMessage, Joined, Later, Left, Patch, Reject, 
 pub use down::{ack, encode, patch, pong, snapshot};
 pub use up::{Up, UpError};
 
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+
 use crate::limits::JSON_DEPTH;
 
 /// The version's number in `hello` and `welcome`.
 pub const VERSION: u32 = 2;
+
+/// A field that is there, even if it is null.
+pub(crate) fn present<'de: 'a, 'a, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'a RawValue>, D::Error> {
+    <&'a RawValue>::deserialize(deserializer).map(Some)
+}
 
 /// Whether a text opens more brackets than a frame may nest. Brackets inside of strings don't count.
 pub(crate) fn nested_too_deep(text: &str) -> bool {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use partysync_protocol::ClientId;
+use partysync_protocol::{ClientId, Version};
 
 use crate::{ConnectionId, ConnectionInfo};
 
@@ -31,8 +31,8 @@ pub(crate) struct Joined {
     pub(crate) client: ClientId,
     /// The highest number whose outcome it has (SPEC 8.15).
     pub(crate) known: u64,
-    /// The highest number it had used when it joined.
-    pub(crate) used: u64,
+    /// The room's version when it first joined under its id.
+    pub(crate) born: Version,
     /// Whether its snapshot or catch-up was sent, so that patches follow.
     pub(crate) live: bool,
 }

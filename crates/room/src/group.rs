@@ -30,9 +30,9 @@ impl<S: SyncServer, D: Db> Room<S, D> {
         let before = self.head;
         let mut all = Vec::with_capacity(works.len());
         let mut cause = None;
-        let Room { db, channels, instance, clients, head, timers, input, .. } = self;
+        let Room { db, channels, instance, clients, head, timers, dropped, input, .. } = self;
         let transaction = db.transaction(&mut |db| {
-            let mut stepper = Stepper { channels, instance, clients, head, timers, input: *input };
+            let mut stepper = Stepper { channels, instance, clients, head, timers, dropped: *dropped, input: *input };
             for work in works {
                 match stepper.run(db, work) {
                     Ok(ran) => all.push(ran),
@@ -65,9 +65,9 @@ impl<S: SyncServer, D: Db> Room<S, D> {
             return Ran { report, ..unsettled(cause.clone()) };
         }
         let mut outcome = None;
-        let Room { db, channels, instance, clients, head, timers, input, .. } = self;
+        let Room { db, channels, instance, clients, head, timers, dropped, input, .. } = self;
         let transaction = db.transaction(&mut |db| {
-            let mut stepper = Stepper { channels, instance, clients, head, timers, input: *input };
+            let mut stepper = Stepper { channels, instance, clients, head, timers, dropped: *dropped, input: *input };
             outcome = Some(stepper.reject_alone(db, action, cause.to_wire()));
             Verdict::Keep
         });

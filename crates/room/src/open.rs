@@ -82,7 +82,7 @@ impl<S: SyncServer, D: Db> Room<S, D> {
             verdict
         })?;
         let lost = || DbError::new(DbErrorKind::Lost, "the transaction did not run");
-        let Opened { channels, head, floor } = opened.ok_or_else(lost)??;
+        let Opened { channels, head, floor, dropped } = opened.ok_or_else(lost)??;
         Ok(Room {
             name,
             db,
@@ -93,6 +93,7 @@ impl<S: SyncServer, D: Db> Room<S, D> {
             snapshots: Snapshots::default(),
             head,
             floor,
+            dropped,
             input,
             timers: Timers::default(),
             wake_at: None,
@@ -106,6 +107,7 @@ struct Opened {
     channels: Vec<ChannelTable>,
     head: Head,
     floor: u64,
+    dropped: Option<u64>,
 }
 
 fn open_in<S: SyncServer>(
@@ -136,7 +138,7 @@ fn open_in<S: SyncServer>(
         }
     }
     let timers = &mut Timers::default();
-    let mut stepper = Stepper { channels: &channels, instance, clients, head: &mut head, timers, input };
+    let mut stepper = Stepper { channels: &channels, instance, clients, head: &mut head, timers, dropped: None, input };
     match stepper.ensure_started(db) {
         Ok(Ok(_)) => {}
         Ok(Err(error)) => return Err(OpenError::Start(error)),
@@ -153,11 +155,9 @@ fn open_in<S: SyncServer>(
     if new_rows {
         head = raise_floor(db, head, input)?;
     }
-    let floor = match store::meta(db, "floor")? {
-        Some(Value::Integer(floor)) => floor.unsigned_abs(),
-        _ => 0,
-    };
-    Ok(Opened { channels, head, floor })
+    let floor = store::meta_version(db, "floor")?.unwrap_or(0);
+    let dropped = store::meta_version(db, "dropped")?;
+    Ok(Opened { channels, head, floor, dropped })
 }
 
 /// Asks the app for its tables.

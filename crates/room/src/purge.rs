@@ -11,6 +11,9 @@ use crate::{Room, SyncServer};
 /// The name of the purge's timer.
 const PURGE: &str = "purge";
 
+/// What [`Room::dropped`](crate::Room) is stored as.
+const DROPPED: &str = "dropped";
+
 /// How often it runs in a room that has something to purge.
 const PURGE_EVERY_MS: Millis = DAY_MS;
 
@@ -77,6 +80,7 @@ pub(crate) fn schedule<S: SyncServer, D: Db>(room: &mut Room<S, D>) -> Result<()
         if result.is_ok() { Verdict::Keep } else { Verdict::Undo }
     })?;
     room.floor = result?;
+    room.dropped = store::meta_version(&mut room.db, DROPPED)?;
     // Handles of dropped clients must not be used again.
     room.clients.forget();
     Ok(())
@@ -163,6 +167,13 @@ fn trim_clients(db: &mut dyn Db, now: Millis) -> Result<(), DbError> {
     store::run(db, sql, &outcomes)?;
     store::run(db, "DELETE FROM _reject WHERE at < ?", &outcomes)?;
     store::run(db, "DELETE FROM _call WHERE at < ?", &[days(limits::CALL_DAYS)])?;
+    // Who was born later cannot have been dropped (SPEC 6.7).
+    let newest =
+        store::first(db, "SELECT max(born) FROM _client WHERE seen_at < ?", &clients, |row| row.value(0).to_owned())?;
+    if let Some(Value::Integer(newest)) = newest {
+        let before = store::meta_version(db, DROPPED)?.unwrap_or(0);
+        store::set_meta(db, DROPPED, version_value(before.max(newest.unsigned_abs())))?;
+    }
     let sql = "DELETE FROM _reject WHERE handle IN (SELECT handle FROM _client WHERE seen_at < ?)";
     store::run(db, sql, &clients)?;
     // Their handles will be given to others. The floor's entry outlives them.

@@ -32,8 +32,8 @@ pub(crate) enum Reply {
     Join {
         connection: ConnectionId,
         client: ClientId,
-        last: u64,
         cursor: Option<Cursor>,
+        born: Version,
     },
     Leave(ConnectionId),
     /// `work` is an index into the batch's steps.
@@ -83,8 +83,8 @@ impl<S: SyncServer, D: Db> Room<S, D> {
                 Reply::Frame(to, frame) => effects.push(Effect::Send { to, frame }),
                 Reply::Close(connection, code, reason) => effects.push(Effect::Close { connection, code, reason }),
                 Reply::V1Sync { connection, channel, from } => self.v1_sync(connection, channel, from, effects),
-                Reply::Join { connection, client, last, cursor } => {
-                    self.join(connection, client, last, cursor, effects);
+                Reply::Join { connection, client, cursor, born } => {
+                    self.join(connection, client, cursor, born, effects)
                 }
                 Reply::Leave(to) => {
                     self.connections.set_joined(to, None);
@@ -293,13 +293,13 @@ impl<S: SyncServer, D: Db> Room<S, D> {
         &mut self,
         to: ConnectionId,
         client: ClientId,
-        last: u64,
         cursor: Option<Cursor>,
+        born: Version,
         effects: &mut Vec<Effect>,
     ) {
-        match self.join_frames(to, client, last, cursor) {
+        match self.join_frames(to, client, cursor, born) {
             Ok(frames) => {
-                self.connections.set_joined(to, Some(Joined { client, known: 0, used: last, live: true }));
+                self.connections.set_joined(to, Some(Joined { client, known: 0, born, live: true }));
                 effects.extend(frames.into_iter().map(|frame| Effect::Send { to, frame }));
             }
             Err(error) => {
@@ -314,8 +314,8 @@ impl<S: SyncServer, D: Db> Room<S, D> {
         &mut self,
         connection: ConnectionId,
         client: ClientId,
-        last: u64,
         cursor: Option<Cursor>,
+        born: Version,
     ) -> Result<Vec<Frame>, WireError> {
         let storage = |error: DbError| WireError::from(partysync_model::ActionError::from(error).code());
         let known = store::client(&mut self.db, &client.to_string()).map_err(storage)?;
@@ -335,7 +335,8 @@ impl<S: SyncServer, D: Db> Room<S, D> {
             version: self.head.cursor.version,
             stamp: self.head.cursor.stamp,
             last: known.as_ref().map_or(0, |k| k.last),
-            known: known.is_some() || last == 0,
+            // One that is not there and cannot have been dropped never had an action run.
+            known: known.is_some() || self.dropped.is_none_or(|dropped| born > dropped),
             reset: valid.is_none(),
             channels: self.channels.iter().map(|c| (c.name.clone(), c.columns.clone())).collect(),
         };

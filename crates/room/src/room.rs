@@ -67,6 +67,8 @@ pub struct Room<S, D> {
     pub(crate) snapshots: Snapshots,
     pub(crate) head: Head,
     pub(crate) floor: Version,
+    /// The highest version at which a client was stored that has been dropped since.
+    pub(crate) dropped: Option<Version>,
     pub(crate) input: Input,
     pub(crate) timers: Timers,
     /// The alarm that the home was asked for.
@@ -226,13 +228,15 @@ impl<S: SyncServer, D: Db> Room<S, D> {
         };
         let in_room = **room == *self.name.address();
         match (up, joined) {
-            (v2::Up::Join { client, last, cursor, .. }, joined) => {
-                *joined = Some(Joined { client, known: 0, used: last, live: false });
-                Reply::Join { connection, client, last, cursor }
+            (v2::Up::Join { client, cursor, born, .. }, joined) => {
+                // One that never joined under this id is born now.
+                let born = born.unwrap_or(self.head.cursor.version);
+                *joined = Some(Joined { client, known: 0, born, live: false });
+                Reply::Join { connection, client, cursor, born }
             }
             (v2::Up::Action { number, channel, action, .. }, Some(joined)) if in_room => {
-                let Joined { client, known, used, .. } = *joined;
-                let sender = Sender::Numbered { client, number, known, used };
+                let Joined { client, known, born, .. } = *joined;
+                let sender = Sender::Numbered { client, number, known, born };
                 let author = info.identity.clone();
                 let action = action.get().to_owned();
                 let channel = self.channel_index(&channel);

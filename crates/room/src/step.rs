@@ -40,9 +40,9 @@ pub(crate) struct ActionWork {
 /// How an action is named, so that it runs once.
 #[derive(Debug, Clone)]
 pub(crate) enum Sender {
-    /// Version 2: by a client and its number. `known` is the highest number whose outcome the client has, `used` the highest
-    /// that it had used when it joined.
-    Numbered { client: ClientId, number: u64, known: u64, used: u64 },
+    /// Version 2: by a client and its number. `known` is the highest number whose outcome the client has, `born` the room's
+    /// version when it first joined.
+    Numbered { client: ClientId, number: u64, known: u64, born: Version },
     /// Version 1: by `_pk` and the call's id as JSON. Without `_pk` it has no name.
     Keyed { key: Option<String>, call: String },
 }
@@ -113,6 +113,8 @@ pub(crate) struct Stepper<'r, S> {
     pub(crate) clients: &'r mut Clients,
     pub(crate) head: &'r mut Head,
     pub(crate) timers: &'r mut Timers,
+    /// See [`Room::dropped`](crate::Room).
+    pub(crate) dropped: Option<Version>,
     pub(crate) input: Input,
 }
 
@@ -263,13 +265,13 @@ impl<S: SyncServer> Stepper<'_, S> {
         let client = match self.clients.find(db, &name).map_err(unsettled)? {
             Some(client) => client,
             None => {
-                // One that was dropped since it joined may have had its first number run long ago.
-                if let Sender::Numbered { number, used, .. } = work.sender
-                    && (number > 1 || used > 0)
+                // One that may have been dropped may have had its first number run long ago.
+                if let Sender::Numbered { number, born, .. } = work.sender
+                    && (number > 1 || self.dropped.is_some_and(|dropped| born <= dropped))
                 {
                     return Err(Outcome::Unsettled(ErrorCode::NumberGap.into()));
                 }
-                store::add_client(db, &name, author, self.input.now).map_err(unsettled)?
+                store::add_client(db, &name, author, self.head.cursor.version, self.input.now).map_err(unsettled)?
             }
         };
         let Sender::Numbered { number, .. } = work.sender else { return Ok((Some(name), Some(client))) };

@@ -14,7 +14,7 @@ const TABLES: [&str; 9] = [
     "CREATE TABLE IF NOT EXISTS _change (version INTEGER NOT NULL, channel INTEGER NOT NULL, id ANY NOT NULL, \
      op INTEGER NOT NULL, audience_before TEXT, PRIMARY KEY (version, channel, id)) STRICT, WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS _client (handle INTEGER PRIMARY KEY NOT NULL, client TEXT NOT NULL UNIQUE, \
-     identity TEXT, last INTEGER NOT NULL, forgotten INTEGER NOT NULL, seen_at INTEGER NOT NULL) STRICT",
+     identity TEXT, born INTEGER NOT NULL, last INTEGER NOT NULL, forgotten INTEGER NOT NULL, seen_at INTEGER NOT NULL) STRICT",
     "CREATE TABLE IF NOT EXISTS _reject (handle INTEGER NOT NULL, number INTEGER NOT NULL, error TEXT NOT NULL, \
      at INTEGER NOT NULL, PRIMARY KEY (handle, number)) STRICT, WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS _call (handle INTEGER NOT NULL, call TEXT NOT NULL, version INTEGER, error TEXT, \
@@ -63,6 +63,13 @@ pub(crate) fn exists(db: &mut dyn Db) -> Result<bool, DbError> {
 
 pub(crate) fn meta(db: &mut dyn Db, name: &str) -> Result<Option<Value>, DbError> {
     first(db, "SELECT value FROM _meta WHERE name = ?", &[name.into()], |row| row.value(0).to_owned())
+}
+
+pub(crate) fn meta_version(db: &mut dyn Db, name: &str) -> Result<Option<Version>, DbError> {
+    Ok(match meta(db, name)? {
+        Some(Value::Integer(version)) => Some(version.unsigned_abs()),
+        _ => None,
+    })
 }
 
 pub(crate) fn set_meta(db: &mut dyn Db, name: &str, value: Value) -> Result<(), DbError> {
@@ -157,9 +164,16 @@ pub(crate) fn client(db: &mut dyn Db, client: &str) -> Result<Option<Client>, Db
     })
 }
 
-pub(crate) fn add_client(db: &mut dyn Db, id: &str, identity: Option<&str>, now: Millis) -> Result<Client, DbError> {
-    let sql = "INSERT INTO _client (client, identity, last, forgotten, seen_at) VALUES (?, ?, 0, 0, ?)";
-    run(db, sql, &[id.into(), identity.into(), now.into()])?;
+/// Stores a client that is new at a version.
+pub(crate) fn add_client(
+    db: &mut dyn Db,
+    id: &str,
+    identity: Option<&str>,
+    born: Version,
+    now: Millis,
+) -> Result<Client, DbError> {
+    let sql = "INSERT INTO _client (client, identity, born, last, forgotten, seen_at) VALUES (?, ?, ?, 0, 0, ?)";
+    run(db, sql, &[id.into(), identity.into(), version_value(born), now.into()])?;
     client(db, id)?.ok_or_else(damaged)
 }
 

@@ -16,7 +16,7 @@ fn five(options: &Options, middle: Event) -> Json {
     let mut sender = world.v1(1);
     let mut listener = world.v1(2);
     let mut mirror = Mirror::new(3);
-    mirror.join(&mut world, 0);
+    mirror.join(&mut world);
     world.handle(vec![put(1, "a"), put(1, "b"), middle, put(1, "d"), put(1, "e")]);
     see(&world, &mut [&mut sender, &mut listener], &mut mirror);
 
@@ -96,7 +96,7 @@ fn p5_a_rollback_whose_error_the_app_ignores() {
 fn p4_the_numbers_of_a_lost_group_run_again() {
     let mut world = World::new();
     let mut mirror = Mirror::new(1);
-    mirror.join(&mut world, 0);
+    mirror.join(&mut world);
     let put = |m: &Mirror, n: u64| m.action(n, "put", json!({"id": n.to_string(), "slug": null, "name": ""}));
     let trip = mirror.action(3, "sql", json!([TRACE, "INSERT INTO tripwire VALUES (1)"]));
     world.handle(vec![put(&mirror, 1), put(&mirror, 2), trip, put(&mirror, 4), put(&mirror, 5)]);

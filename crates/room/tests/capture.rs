@@ -19,7 +19,7 @@ impl Two {
         let mut world = World::new();
         let screen = world.v1(1);
         let mut mirror = Mirror::new(2);
-        mirror.join(&mut world, 0);
+        mirror.join(&mut world);
         Two { world, screen, mirror }
     }
 

@@ -45,7 +45,7 @@ fn spec_7_4_a_row_marked_deleted_goes_after_a_day_and_its_tombstone_stays() {
     let mut world = World::new();
     world.v1(1);
     let mut mirror = Mirror::new(2);
-    mirror.join(&mut world, 0);
+    mirror.join(&mut world);
     world.handle(vec![
         put(1, "a"),
         put(1, "b"),
@@ -82,7 +82,7 @@ fn spec_7_3_the_floor_rises_with_age_and_below_it_a_cursor_resets() {
     let mut world = World::new();
     world.v1(1);
     let mut mirror = Mirror::new(2);
-    mirror.join(&mut world, 0);
+    mirror.join(&mut world);
     world.handle(vec![put(1, "a"), put(1, "b"), v1_action(1, "x", "delete", json!("a"))]);
     for _ in 0..=limits::LOG_DAYS {
         after_days(&mut world, 1);
@@ -90,11 +90,11 @@ fn spec_7_3_the_floor_rises_with_age_and_below_it_a_cursor_resets() {
     assert_eq!(world.query("SELECT version FROM _log"), [[json!(3)]]);
     assert_eq!(world.query("SELECT id, op FROM _change"), [[json!("a"), json!(1)]], "tombstones outlive the floor");
     world.handle(vec![Event::Closed { connection: mirror.connection }]);
-    mirror.join(&mut world, 0);
+    mirror.join(&mut world);
     assert_eq!((mirror.resets, &mirror.rows), (2, &world.rows()));
     // At the floor itself a cursor is valid.
     let mut world = world.reopened();
-    mirror.join(&mut world, 0);
+    mirror.join(&mut world);
     assert_eq!(mirror.resets, 2);
     // A version 1 client that was away for as long still learns of the deletion.
     let sync = json!({"channel": "items", "sync": true, "from": START});
@@ -129,7 +129,7 @@ fn spec_7_3_the_log_keeps_100_000_versions() {
 fn spec_6_6_a_rejection_that_is_too_old_is_forgotten_and_never_looks_applied() {
     let mut world = World::new();
     let mut mirror = Mirror::new(1);
-    mirror.join(&mut world, 0);
+    mirror.join(&mut world);
     world.handle(vec![
         mirror.action(1, "reject", Json::Null),
         mirror.action(2, "put", json!({"id": "a", "slug": null, "name": ""})),

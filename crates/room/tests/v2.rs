@@ -15,7 +15,7 @@ fn item(id: &str) -> Json {
 fn joined() -> (World, Mirror) {
     let mut world = World::new();
     let mut mirror = Mirror::new(1);
-    mirror.join(&mut world, 0);
+    mirror.join(&mut world);
     (world, mirror)
 }
 
@@ -67,7 +67,7 @@ fn spec_6_4_a_repeated_number_gets_its_outcome_again_after_a_restart_too() {
     send(&mut world, &mut mirror, first);
     let first = std::mem::take(&mut mirror.settled);
     let mut world = world.reopened();
-    mirror.join(&mut world, 3);
+    mirror.join(&mut world);
     let again = events(&mirror);
     send(&mut world, &mut mirror, again);
     assert_eq!(
@@ -108,7 +108,7 @@ fn spec_6_7_a_client_is_dropped_after_90_days_and_told_so() {
         world.now = START + day * DAY_MS;
         world.handle(vec![Event::Alarm]);
     }
-    let join = v2::Up::Join { room: ROOM.into(), client: mirror.client, last: 1, cursor: None };
+    let join = v2::Up::Join { room: ROOM.into(), client: mirror.client, cursor: None, born: mirror.born };
     world.handle(vec![Event::text(mirror.connection, join.encode())]);
     assert_eq!(world.sent_to(1)[0]["known"], json!(false));
 }
@@ -122,7 +122,7 @@ fn spec_6_1_a_client_belongs_to_the_first_identity_that_used_it() {
         info: ConnectionInfo { key: None, identity: Some(identity.to_owned()) },
     };
     let hello = v2::Up::Hello { versions: vec![2] }.encode();
-    let join = v2::Up::Join { room: ROOM.into(), client: mirror.client, last: 0, cursor: None }.encode();
+    let join = v2::Up::Join { room: ROOM.into(), client: mirror.client, cursor: None, born: None }.encode();
     let enter = |c: u64| vec![Event::text(ConnectionId(c), hello.clone()), Event::text(ConnectionId(c), join.clone())];
     world.handle([vec![open(1, "ann")], enter(1), vec![mirror.action(1, "put", item("a"))]].concat());
     mirror.see(&world.effects);
@@ -142,7 +142,7 @@ fn p7_a_valid_cursor_gets_what_changed_deletions_included() {
     send(&mut world, &mut mirror, events);
     world.handle(vec![Event::Closed { connection: mirror.connection }]);
     let mut other = Mirror::new(2);
-    other.join(&mut world, 0);
+    other.join(&mut world);
     let events = vec![
         other.action(1, "delete", json!("a")),
         other.action(2, "put", item("c")),
@@ -150,7 +150,7 @@ fn p7_a_valid_cursor_gets_what_changed_deletions_included() {
     ];
     send(&mut world, &mut other, events);
     let mut world = world.reopened();
-    mirror.join(&mut world, 2);
+    mirror.join(&mut world);
     let sent = world.sent_to(1);
     assert_eq!((&sent[1]["reset"], &sent[2]["type"], sent.len()), (&json!(false), &json!("patch"), 3));
     assert_eq!(
@@ -172,7 +172,7 @@ fn p7_a_cursor_of_another_history_or_from_the_future_or_below_the_floor_resets()
         mirror.cursor = Some(cursor);
         mirror.rows.insert(("items".to_owned(), "\"ghost\"".to_owned()), Json::Null);
         world.handle(vec![Event::Closed { connection: mirror.connection }]);
-        mirror.join(&mut world, 1);
+        mirror.join(&mut world);
         assert_eq!((&mirror.rows, mirror.cursor), (&world.rows(), Some(now)), "a reset drops what is not in it");
     }
     assert_eq!(mirror.resets, 3);
@@ -185,7 +185,7 @@ fn spec_8_21_a_snapshot_comes_in_chunks_and_at_least_one_a_channel() {
     let rows = limits::SNAPSHOT_ROWS + 1;
     world.handle(vec![common::v1_action(9, "many", "many", json!(rows))]);
     let mut mirror = Mirror::new(1);
-    mirror.join(&mut world, 0);
+    mirror.join(&mut world);
     let sent = world.sent_to(1);
     let chunks: Vec<_> = sent[2..]
         .iter()
@@ -216,7 +216,7 @@ fn spec_8_frames_that_are_wrong_are_answered_and_change_nothing() {
     let frames = [
         (json!({"type": "nonsense"}), "bad_message"),
         (json!({"type": "hello", "versions": [2]}), "bad_message"),
-        (json!({"type": "join", "room": "shop/b", "client": mirror.client.to_string(), "last": 0}), "too_many_rooms"),
+        (json!({"type": "join", "room": "shop/b", "client": mirror.client.to_string()}), "too_many_rooms"),
         (json!({"type": "action", "room": "shop/b", "number": 1, "channel": "items", "action": 1}), "not_joined"),
         (json!({"type": "action", "room": ROOM, "number": 1, "channel": "nope", "action": 1}), "unknown_channel"),
         (json!({"type": "leave", "room": "x"}), "not_joined"),
@@ -239,7 +239,7 @@ fn spec_8_frames_that_are_wrong_are_answered_and_change_nothing() {
 fn p9_a_client_id_is_never_sent_to_anybody_else() {
     let (mut world, mut mirror) = joined();
     let mut other = Mirror::new(2);
-    other.join(&mut world, 0);
+    other.join(&mut world);
     let first = mirror.action(1, "put", item("a"));
     send(&mut world, &mut mirror, vec![first]);
     let sent = format!("{:?}", world.sent_to(2));

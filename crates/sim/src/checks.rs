@@ -78,8 +78,6 @@ pub(crate) struct Ledger {
     rejected: BTreeSet<u64>,
     settled: BTreeSet<u64>,
     connections: BTreeMap<ConnectionId, Heard>,
-    /// Clients that the room was seen to know.
-    known: BTreeSet<String>,
     /// Whether time has jumped so far that outcomes or clients may be forgotten.
     pub(crate) may_forget: bool,
     pub(crate) complaints: Complaints,
@@ -153,7 +151,6 @@ impl Ledger {
         let twice = look::twice(db)?;
         let rows = CHANNELS.iter().map(|channel| look::live(db, channel)).collect::<Result<Vec<_>, _>>()?;
         let marked = look::marked(db)?;
-        self.known.extend(look::clients(db)?);
         Ok(self
             .check_journal(if all { 0 } else { self.journal.len() }, journal)
             .and_then(|()| self.check_log(&log, cursor))
@@ -371,13 +368,7 @@ impl Ledger {
     }
 
     /// P4: what a client learns of its action is what became of it.
-    pub(crate) fn check_fate(
-        &mut self,
-        nonce: u64,
-        fate: &Fate,
-        cursor: Option<Cursor>,
-        client: Option<ClientId>,
-    ) -> Checked {
+    pub(crate) fn check_fate(&mut self, nonce: u64, fate: &Fate, cursor: Option<Cursor>) -> Checked {
         ensure!(self.settled.insert(nonce), P4, "action {nonce} was settled twice");
         let applied = self.applied.get(&nonce);
         match fate {
@@ -394,11 +385,7 @@ impl Ledger {
                 ensure!(applied.is_none(), P4, "a client believes that action {nonce} was rejected: {error:?}");
             }
             Fate::Unknown(error) => {
-                // The room keeps clients from their first action on: one whose first action was lost on its way cannot be
-                // told from one that was dropped.
-                let forgotten =
-                    self.may_forget || client.is_none_or(|client| !self.known.contains(&client.to_string()));
-                ensure!(forgotten, P4, "the fate of {nonce} is not known: {error:?}");
+                ensure!(self.may_forget, P4, "the fate of {nonce} is not known: {error:?}");
             }
         }
         Ok(())

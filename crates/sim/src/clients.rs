@@ -2,8 +2,7 @@
 
 use partysync_client::{Apply, Client, Config, Effect, Event, Input};
 use partysync_model::{Value, push_row};
-use partysync_protocol::v2::Up;
-use partysync_protocol::{ClientId, Millis};
+use partysync_protocol::Millis;
 
 use crate::app::{self, Request};
 use crate::checks::{Checked, Promise, Violation, nonce_of};
@@ -18,14 +17,12 @@ pub(crate) struct End {
     pub(crate) client: Client,
     pub(crate) wire: Option<Wire>,
     identity: String,
-    /// The id under which it joined last.
-    joined_as: Option<ClientId>,
     tick_at: Option<Millis>,
 }
 
 impl End {
     pub(crate) fn new(identity: String, random: [u8; 16]) -> Self {
-        End { client: Client::new(config(), random), wire: None, identity, joined_as: None, tick_at: None }
+        End { client: Client::new(config(), random), wire: None, identity, tick_at: None }
     }
 
     /// What the user sees, as JSON, channel by channel.
@@ -160,9 +157,6 @@ impl World {
         let end = &mut self.ends[client];
         match effect {
             Effect::Send(frame) => {
-                if let Ok(Up::Join { client, .. }) = Up::parse(&frame) {
-                    end.joined_as = Some(client);
-                }
                 end.wire.iter_mut().for_each(|wire| wire.send_up(frame.clone()));
             }
             Effect::TickAt(at) => end.tick_at = Some(at),
@@ -171,7 +165,7 @@ impl World {
                 let nonce = pending.iter().find(|(n, _)| *n == number).map(|(_, nonce)| *nonce);
                 let cursor = end.client.cursor();
                 if let Some(nonce) = nonce {
-                    return self.ledger.check_fate(nonce, &fate, cursor, end.joined_as);
+                    return self.ledger.check_fate(nonce, &fate, cursor);
                 }
                 let what = format!("a client settled {number}, which was not pending");
                 return Err(Violation { promise: Promise::P4, what });

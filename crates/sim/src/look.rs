@@ -74,12 +74,6 @@ pub(crate) fn twice(db: &mut dyn Db) -> Result<Option<String>, DbError> {
     Ok(rows(db, sql, &[], |row| text(row, 0))?.pop().flatten())
 }
 
-/// The clients that the room knows.
-pub(crate) fn clients(db: &mut dyn Db) -> Result<Vec<String>, DbError> {
-    let ids = rows(db, "SELECT client FROM _client", &[], |row| text(row, 0))?;
-    Ok(ids.into_iter().flatten().collect())
-}
-
 /// A channel's live rows as JSON.
 pub(crate) fn live(db: &mut dyn Db, channel: &str) -> Result<Vec<String>, DbError> {
     let sql = format!("SELECT * FROM {channel} WHERE deleted_at IS NULL ORDER BY id");

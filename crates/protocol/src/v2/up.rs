@@ -3,7 +3,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::nested_too_deep;
+use super::{nested_too_deep, present};
 use crate::{ClientId, Cursor, Version};
 
 /// What a version 2 client sends.
@@ -21,10 +21,10 @@ pub enum Up<'a> {
         room: Cow<'a, str>,
         /// The client's secret in this room.
         client: ClientId,
-        /// The highest number it has used.
-        last: u64,
         /// What it holds.
         cursor: Option<Cursor>,
+        /// The version of the first `joined` that it got under this id.
+        born: Option<Version>,
     },
     /// Asks for an action to be run (SPEC 8.6).
     Action {
@@ -72,14 +72,14 @@ struct Fields<'a> {
     #[serde(default)]
     client: Option<ClientId>,
     #[serde(default)]
-    last: Option<u64>,
-    #[serde(default)]
     cursor: Option<Cursor>,
+    #[serde(default)]
+    born: Option<Version>,
     #[serde(default)]
     number: Option<u64>,
     #[serde(borrow, default)]
     channel: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "present")]
     action: Option<&'a RawValue>,
     #[serde(default)]
     version: Option<Version>,
@@ -113,7 +113,7 @@ impl<'a> Up<'a> {
     fn from_fields(f: Fields<'a>) -> Option<Self> {
         Some(match &*f.kind {
             "hello" => Up::Hello { versions: f.versions? },
-            "join" => Up::Join { room: f.room?, client: f.client?, last: f.last?, cursor: f.cursor },
+            "join" => Up::Join { room: f.room?, client: f.client?, cursor: f.cursor, born: f.born },
             "action" => Up::Action { room: f.room?, number: f.number?, channel: f.channel?, action: f.action? },
             "have" => Up::Have { room: f.room?, version: f.version?, number: f.number? },
             "ping" => Up::Ping,
@@ -136,12 +136,14 @@ mod tests {
     fn spec_8_every_message_up_is_read_as_it_was_written() {
         let room = || Cow::from("todos/a\"b");
         let action = RawValue::from_string(r#"{"type":"x","payload":[1,"2"]}"#.to_owned()).unwrap();
+        let null = RawValue::from_string("null".to_owned()).unwrap();
         let cursor = Some(Cursor { version: 5, stamp: crate::Stamp::from_random(u64::MAX) });
         for up in [
             Up::Hello { versions: vec![2, 3] },
-            Up::Join { room: room(), client: ClientId::from_random([7; 16]), last: 3, cursor },
-            Up::Join { room: room(), client: ClientId::from_random([7; 16]), last: 0, cursor: None },
+            Up::Join { room: room(), client: ClientId::from_random([7; 16]), cursor, born: Some(1) },
+            Up::Join { room: room(), client: ClientId::from_random([7; 16]), cursor: None, born: None },
             Up::Action { room: room(), number: 4, channel: "c".into(), action: &action },
+            Up::Action { room: room(), number: 4, channel: "c".into(), action: &null },
             Up::Have { room: room(), version: 9, number: 4 },
             Up::Ping,
             Up::Leave { room: room() },
@@ -159,7 +161,7 @@ mod tests {
             "{}",
             r#"{"type":"nonsense"}"#,
             r#"{"type":"hello"}"#,
-            r#"{"type":"join","room":"a/b","client":"short","last":0}"#,
+            r#"{"type":"join","room":"a/b","client":"short"}"#,
             r#"{"type":"have","room":"a/b","version":-1,"number":0}"#,
             r#"{"type":"action","room":"a/b","number":1.5,"channel":"c","action":null}"#,
         ] {

@@ -302,6 +302,7 @@ pub struct Mirror {
     pub rows: BTreeMap<(String, String), Json>,
     pub settled: Vec<(u64, Result<u64, String>)>,
     pub resets: usize,
+    pub born: Option<u64>,
     joined: Option<Cursor>,
 }
 
@@ -316,13 +317,14 @@ impl Mirror {
             rows: BTreeMap::new(),
             settled: Vec::new(),
             resets: 0,
+            born: None,
             joined: None,
         }
     }
 
     /// Opens a connection, says hello and joins.
-    pub fn join(&mut self, world: &mut World, last: u64) {
-        let join = v2::Up::Join { room: ROOM.into(), client: self.client, last, cursor: self.cursor };
+    pub fn join(&mut self, world: &mut World) {
+        let join = v2::Up::Join { room: ROOM.into(), client: self.client, cursor: self.cursor, born: self.born };
         let hello = v2::Up::Hello { versions: vec![2] };
         world.handle(vec![
             Event::opened(self.connection),
@@ -342,6 +344,7 @@ impl Mirror {
         for frame in frames(effects, self.connection) {
             match Down::parse(&frame).unwrap() {
                 Down::Joined(joined) if joined.reset => {
+                    self.born.get_or_insert(joined.version);
                     self.resets += 1;
                     self.rows.clear();
                     self.joined = Some(joined.cursor());
