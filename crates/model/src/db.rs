@@ -32,8 +32,9 @@ pub trait Db {
     ) -> Result<(), DbError>;
 
     /// Runs `body` in a transaction, or in a savepoint if there is a transaction already. Its effects stay if it returns
-    /// [`Verdict::Keep`], and are undone if it returns [`Verdict::Undo`] or panics. The outermost transaction is durable
-    /// when this returns `Ok` after `Keep`.
+    /// [`Verdict::Keep`], and are undone if it returns [`Verdict::Undo`] or panics. Nothing that the home
+    /// sends after this returned `Ok` for the outermost transaction leaves before the transaction is durable: natively it is
+    /// so by then, on Durable Objects the platform holds back what is sent.
     ///
     /// # Errors
     ///

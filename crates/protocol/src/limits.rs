@@ -33,7 +33,7 @@ pub const CHANNELS: usize = 64;
 /// Columns of one channel. Past it: refused at start.
 pub const COLUMNS: usize = 100;
 /// A statement of the app. Past it: `app_error`.
-pub const SQL_BYTES: usize = 100_000;
+pub const SQL_BYTES: usize = 64 << 10;
 /// A text id. Past it: `value_unsupported`.
 pub const ID_BYTES: usize = 1 << 10;
 /// How many numbers back a client's rejections are kept.
