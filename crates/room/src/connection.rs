@@ -31,8 +31,8 @@ pub(crate) struct Joined {
     pub(crate) client: ClientId,
     /// The highest number whose outcome it has (SPEC 8.15).
     pub(crate) known: u64,
-    /// The room's version when it first joined under its id.
-    pub(crate) born: Version,
+    /// The room's version when it first joined under its id; `None` if that is now.
+    pub(crate) born: Option<Version>,
     /// Whether its snapshot or catch-up was sent, so that patches follow.
     pub(crate) live: bool,
 }

@@ -11,7 +11,7 @@ use crate::capture::Change;
 use crate::channel::ChannelTable;
 use crate::connection::{Connection, Joined, Protocol};
 use crate::event::{ConnectionId, Effect, Frame, Report};
-use crate::step::{Made, Outcome, Ran};
+use crate::step::{Made, Outcome, Ran, may_have_been_dropped};
 use crate::store::{self, Head};
 use crate::{Room, SyncServer};
 
@@ -33,7 +33,7 @@ pub(crate) enum Reply {
         connection: ConnectionId,
         client: ClientId,
         cursor: Option<Cursor>,
-        born: Version,
+        born: Option<Version>,
     },
     Leave(ConnectionId),
     /// `work` is an index into the batch's steps.
@@ -294,7 +294,7 @@ impl<S: SyncServer, D: Db> Room<S, D> {
         to: ConnectionId,
         client: ClientId,
         cursor: Option<Cursor>,
-        born: Version,
+        born: Option<Version>,
         effects: &mut Vec<Effect>,
     ) {
         match self.join_frames(to, client, cursor, born) {
@@ -315,7 +315,7 @@ impl<S: SyncServer, D: Db> Room<S, D> {
         connection: ConnectionId,
         client: ClientId,
         cursor: Option<Cursor>,
-        born: Version,
+        born: Option<Version>,
     ) -> Result<Vec<Frame>, WireError> {
         let storage = |error: DbError| WireError::from(partysync_model::ActionError::from(error).code());
         let known = store::client(&mut self.db, &client.to_string()).map_err(storage)?;
@@ -336,7 +336,7 @@ impl<S: SyncServer, D: Db> Room<S, D> {
             stamp: self.head.cursor.stamp,
             last: known.as_ref().map_or(0, |k| k.last),
             // One that is not there and cannot have been dropped never had an action run.
-            known: known.is_some() || self.dropped.is_none_or(|dropped| born > dropped),
+            known: known.is_some() || !may_have_been_dropped(born, self.dropped),
             reset: valid.is_none(),
             channels: self.channels.iter().map(|c| (c.name.clone(), c.columns.clone())).collect(),
         };

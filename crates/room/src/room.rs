@@ -229,8 +229,6 @@ impl<S: SyncServer, D: Db> Room<S, D> {
         let in_room = **room == *self.name.address();
         match (up, joined) {
             (v2::Up::Join { client, cursor, born, .. }, joined) => {
-                // One that never joined under this id is born now.
-                let born = born.unwrap_or(self.head.cursor.version);
                 *joined = Some(Joined { client, known: 0, born, live: false });
                 Reply::Join { connection, client, cursor, born }
             }

@@ -41,8 +41,8 @@ pub(crate) struct ActionWork {
 #[derive(Debug, Clone)]
 pub(crate) enum Sender {
     /// Version 2: by a client and its number. `known` is the highest number whose outcome the client has, `born` the room's
-    /// version when it first joined.
-    Numbered { client: ClientId, number: u64, known: u64, born: Version },
+    /// version when it first joined, `None` if it just did.
+    Numbered { client: ClientId, number: u64, known: u64, born: Option<Version> },
     /// Version 1: by `_pk` and the call's id as JSON. Without `_pk` it has no name.
     Keyed { key: Option<String>, call: String },
 }
@@ -267,7 +267,7 @@ impl<S: SyncServer> Stepper<'_, S> {
             None => {
                 // One that may have been dropped may have had its first number run long ago.
                 if let Sender::Numbered { number, born, .. } = work.sender
-                    && (number > 1 || self.dropped.is_some_and(|dropped| born <= dropped))
+                    && (number > 1 || may_have_been_dropped(born, self.dropped))
                 {
                     return Err(Outcome::Unsettled(ErrorCode::NumberGap.into()));
                 }
@@ -415,6 +415,12 @@ impl<S: SyncServer> Stepper<'_, S> {
             (Err(error), Ok(_)) => Err(Lost { cause: error.into() }),
         }
     }
+}
+
+/// Whether a client that the room does not have may be one that it dropped (SPEC 6.7). One that is just being born never had
+/// a number to send.
+pub(crate) fn may_have_been_dropped(born: Option<Version>, dropped: Option<Version>) -> bool {
+    born.is_some_and(|born| dropped.is_some_and(|dropped| born <= dropped))
 }
 
 impl Sender {

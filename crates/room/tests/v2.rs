@@ -114,6 +114,31 @@ fn spec_6_7_a_client_is_dropped_after_90_days_and_told_so() {
 }
 
 #[test]
+fn spec_6_7_a_client_that_was_never_dropped_is_as_good_as_known() {
+    let (mut world, mut mirror) = joined();
+    let known = |world: &mut World, born: Option<u64>, byte: u8| {
+        let client = partysync_protocol::ClientId::from_random([byte; 16]);
+        let join = v2::Up::Join { room: ROOM.into(), client, cursor: None, born };
+        world.handle(vec![Event::text(ConnectionId(1), join.encode())]);
+        world.sent_to(1)[0]["known"] == json!(true)
+    };
+    // Its first action was lost on its way: the room has dropped nobody, so nothing of it was ever run.
+    assert!(known(&mut world, Some(0), 9));
+    world.handle(vec![Event::Closed { connection: mirror.connection }]);
+    mirror.join(&mut world);
+    let first = mirror.action(1, "put", item("a"));
+    send(&mut world, &mut mirror, vec![first]);
+    for day in 1..=91 {
+        world.now = START + day * DAY_MS;
+        world.handle(vec![Event::Alarm]);
+    }
+    // Now one was dropped that was stored at version 0. Who was born later is not that one, nor is who is born now.
+    assert!(!known(&mut world, Some(0), 9));
+    assert!(known(&mut world, Some(1), 9));
+    assert!(known(&mut world, None, 9));
+}
+
+#[test]
 fn spec_6_1_a_client_belongs_to_the_first_identity_that_used_it() {
     let mut world = World::new();
     let mut mirror = Mirror::new(1);
