@@ -29,7 +29,7 @@ fn p1_to_p6_hold_in_every_world() {
 /// These found something. What it was is in `found.rs`.
 #[test]
 fn p4_holds_in_worlds_that_once_broke_it() {
-    for seed in [2, 5, 32, 61, 102, 113] {
+    for seed in [2, 5, 32, 61, 102, 113, 1581, 3012] {
         play(seed, &Setup { skew_days: 400, ..Setup::default() });
     }
 }
