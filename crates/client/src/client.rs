@@ -132,9 +132,11 @@ impl Client {
     }
 
     fn act(&mut self, channel: String, action: String, effects: &mut Vec<Effect>) {
-        let Ok(action) = RawValue::from_string(action) else {
-            effects.push(Effect::Error(ErrorCode::BadAction.into()));
-            return;
+        let checked =
+            Up::check_action(&action).and_then(|()| RawValue::from_string(action).map_err(|_| ErrorCode::BadAction));
+        let action = match checked {
+            Ok(action) => action,
+            Err(code) => return effects.push(Effect::Error(code.into())),
         };
         self.last += 1;
         let pending = Pending { number: self.last, channel, action, sent: false, in_flight: false, applied_at: None };
@@ -188,7 +190,12 @@ impl Client {
             return self.start_over(effects);
         }
         if joined.last < self.settled {
-            // This history lost what another one settled: a restored backup.
+            // This history lost what another one settled: a restored backup. What it did not lose is done.
+            self.settle_acked(|p| p.number <= joined.last, effects);
+            return self.start_over(effects);
+        }
+        if joined.last > self.last || self.pending.iter().any(|p| !p.sent && p.number <= joined.last) {
+            // Somebody else used this client's numbers: a copy of its state. What was not sent must not pass for theirs.
             return self.start_over(effects);
         }
         if joined.reset {
@@ -201,11 +208,17 @@ impl Client {
 
     /// The room does not know this client: whatever was sent may have been run or not (SPEC 6.7).
     fn fates_unknown(&mut self, effects: &mut Vec<Effect>) {
+        self.settle_acked(|_| true, effects);
         let sent: Vec<u64> = self.pending.iter().filter(|p| p.sent).map(|p| p.number).collect();
         for number in sent {
             self.pending.retain(|p| p.number != number);
             effects.push(Effect::Settled { number, fate: Fate::Unknown(ErrorCode::ClientUnknown.into()) });
         }
+    }
+
+    /// Settles acked actions whose effect did not come as a patch: it comes, or came, with the rows of this history.
+    fn settle_acked(&mut self, wanted: impl Fn(&Pending) -> bool, effects: &mut Vec<Effect>) {
+        self.pending.retain(|p| !(wanted(p) && settles_at(p, Version::MAX, effects)));
     }
 
     /// Takes a fresh id, under which what is pending gets new numbers, and joins with it (SPEC 9.5).

@@ -393,3 +393,68 @@ fn frames_that_are_wrong_make_it_reconnect_and_never_panic() {
     assert!(table.effects.contains(&Effect::Reconnect));
     assert_eq!(table.client.cursor(), None, "its rows are spoilt: it asks for all of them");
 }
+
+#[test]
+fn spec_9_5_numbers_that_another_copy_used_are_not_taken_for_its_own() {
+    let mut table = Table::joined();
+    table.act("add", json!(1));
+    table.text(ack(1, 1));
+    table.text(patch(0, 1, &json!([total(1)])));
+    let saved = table.client.save();
+    // The copy goes on to number 3; this one comes back and asks for its own number 2.
+    let mut table = Table::of(Client::restore(config(), saved));
+    table.act("add", json!(10));
+    table.now += 2;
+    table.handle(Event::Opened);
+    table.welcome();
+    table.sent();
+    table.text(joined(3, 3, false, true));
+    let again = table.sent().pop().unwrap();
+    assert_eq!((&again["type"], &again["born"]), (&json!("join"), &Json::Null), "under a new id");
+    table.text(joined(3, 0, false, true));
+    table.text(patch(1, 3, &json!([total(3)])));
+    assert_eq!((table.numbers(), table.total()), (vec![1], Some(13)));
+}
+
+#[test]
+fn spec_9_5_what_was_acked_and_is_in_the_history_is_not_sent_again() {
+    let mut table = Table::joined();
+    (0..3).for_each(|_| table.act("add", json!(1)));
+    table.text(ack(1, 1));
+    table.text(ack(2, 2));
+    table.handle(Event::Closed);
+    table.handle(Event::Opened);
+    table.now += 2;
+    table.welcome();
+    table.effects.clear();
+    // A backup from after the first.
+    table.text(joined(1, 1, true, true));
+    assert_eq!(table.fates(), [(1, &Fate::Applied { version: 1 })]);
+    table.text(joined(1, 0, true, true));
+    table.text(snapshot(&json!([total(1)])));
+    assert_eq!((table.numbers(), table.total()), (vec![1, 2], Some(3)));
+}
+
+#[test]
+fn spec_6_7_an_acked_action_of_a_forgotten_client_was_applied() {
+    let mut table = Table::joined();
+    table.act("add", json!(1));
+    table.text(ack(1, 1));
+    table.effects.clear();
+    table.text(joined(4, 0, true, false));
+    assert_eq!(table.fates(), [(1, &Fate::Applied { version: 1 })]);
+}
+
+#[test]
+fn spec_8_6_an_action_that_no_room_takes_is_refused_at_once() {
+    let mut table = Table::joined();
+    let deep = format!("{}{}", "[".repeat(64), "]".repeat(64));
+    for (action, code) in
+        [(deep, "bad_action"), ("x".repeat(300 << 10), "too_large"), ("nonsense".to_owned(), "bad_action")]
+    {
+        table.effects.clear();
+        table.handle(Event::Act { channel: "counts".to_owned(), action });
+        assert!(matches!(&table.effects[0], Effect::Error(error) if error.code == code), "{:?}", table.effects);
+    }
+    assert_eq!(table.client.pending().count(), 0);
+}

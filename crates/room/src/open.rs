@@ -156,6 +156,9 @@ fn open_in<S: SyncServer>(
         head = raise_floor(db, head, input)?;
     }
     let floor = store::meta_version(db, "floor")?.unwrap_or(0);
+    if floor > head.cursor.version {
+        return Err(DbError::new(DbErrorKind::Corrupt, "the floor is above the newest version").into());
+    }
     let dropped = store::meta_version(db, "dropped")?;
     Ok(Opened { channels, head, floor, dropped })
 }

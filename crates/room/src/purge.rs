@@ -174,8 +174,10 @@ fn trim_clients(db: &mut dyn Db, now: Millis) -> Result<(), DbError> {
         let before = store::meta_version(db, DROPPED)?.unwrap_or(0);
         store::set_meta(db, DROPPED, version_value(before.max(newest.unsigned_abs())))?;
     }
-    let sql = "DELETE FROM _reject WHERE handle IN (SELECT handle FROM _client WHERE seen_at < ?)";
-    store::run(db, sql, &clients)?;
+    for table in ["_reject", "_call"] {
+        let sql = format!("DELETE FROM {table} WHERE handle IN (SELECT handle FROM _client WHERE seen_at < ?)");
+        store::run(db, &sql, &clients)?;
+    }
     // Their handles will be given to others. The floor's entry outlives them.
     let sql = "UPDATE _log SET client = NULL WHERE client IN (SELECT handle FROM _client WHERE seen_at < ?)";
     store::run(db, sql, &clients)?;

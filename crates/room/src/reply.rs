@@ -58,6 +58,8 @@ pub(crate) struct Snapshots {
     version: Version,
     /// Version 1's answer to a full sync, by the channel's index.
     v1: BTreeMap<usize, Frame>,
+    /// All of a channel's tombstones, as they follow such an answer; `None` if there are none.
+    v1_dead: BTreeMap<usize, Option<Frame>>,
     v2: Option<Vec<Frame>>,
 }
 
@@ -148,14 +150,17 @@ impl<S: SyncServer, D: Db> Room<S, D> {
                 self.v1_broadcast_all(&ran.made, effects);
                 String::new()
             }
-            Outcome::Repeated { version } => match self.rows_of_version(*version, channel) {
-                Ok(rows) => rows,
-                Err(error) => {
-                    let error = partysync_model::ActionError::from(error);
-                    effects.push(Effect::Send { to, frame: v1::error(&name, id, error.text()).into() });
-                    return;
+            Outcome::Repeated { version } => {
+                self.v1_broadcast_all(&ran.made, effects);
+                match self.rows_of_version(*version, channel) {
+                    Ok(rows) => rows,
+                    Err(error) => {
+                        let error = partysync_model::ActionError::from(error);
+                        effects.push(Effect::Send { to, frame: v1::error(&name, id, error.text()).into() });
+                        return;
+                    }
                 }
-            },
+            }
         };
         effects.push(Effect::Send { to, frame: v1::success(&name, id, &rows).into() });
     }
@@ -230,16 +235,14 @@ impl<S: SyncServer, D: Db> Room<S, D> {
             From::Time(time) => version_before(&mut self.db, self.floor, self.head, time)?,
             From::Unknown => None,
         };
-        let name = self.channels[channel].name.clone();
-        let (first, dead) = match since {
-            None => (self.v1_snapshot(channel)?, self.all_tombstones(channel)?),
-            Some(version) => {
-                let (live, dead) = self.v1_changes(channel, version)?;
-                (v1::sync(&name, &live).into(), dead)
-            }
+        let Some(version) = since else {
+            let frames = [Some(self.v1_snapshot(channel)?), self.all_tombstones(channel)?];
+            return Ok(frames.into_iter().flatten().collect());
         };
-        let tombstones = (!dead.is_empty()).then(|| v1::update(&name, &dead).into());
-        Ok([first].into_iter().chain(tombstones).collect())
+        let (live, dead) = self.v1_changes(channel, version)?;
+        let name = &self.channels[channel].name;
+        let tombstones = (!dead.is_empty()).then(|| v1::update(name, &dead));
+        Ok([v1::sync(name, &live)].into_iter().chain(tombstones).map(Frame::from).collect())
     }
 
     fn v1_snapshot(&mut self, channel: usize) -> Result<Frame, DbError> {
@@ -277,7 +280,10 @@ impl<S: SyncServer, D: Db> Room<S, D> {
         Ok((live, dead))
     }
 
-    fn all_tombstones(&mut self, channel: usize) -> Result<String, DbError> {
+    fn all_tombstones(&mut self, channel: usize) -> Result<Option<Frame>, DbError> {
+        if let Some(frame) = self.snapshots.at(self.head.cursor.version).v1_dead.get(&channel) {
+            return Ok(frame.clone());
+        }
         let table = &self.channels[channel];
         let mut dead = String::new();
         for (id, _) in store::tombstones(&mut self.db, table.number)? {
@@ -286,7 +292,9 @@ impl<S: SyncServer, D: Db> Room<S, D> {
                 let _ = push_tombstone(&mut dead, id.as_ref(), table.columns.len(), self.head.at);
             }
         }
-        Ok(dead)
+        let frame = (!dead.is_empty()).then(|| Frame::from(v1::update(&table.name, &dead)));
+        self.snapshots.v1_dead.insert(channel, frame.clone());
+        Ok(frame)
     }
 
     fn join(
@@ -402,6 +410,11 @@ impl<S: SyncServer, D: Db> Room<S, D> {
             Outcome::Applied { version, .. } => v2::ack(room, number, *version),
             Outcome::Repeated { version } => v2::ack(room, number, version.unwrap_or(self.head.cursor.version)),
             Outcome::Rejected(error) => v2::encode(&v2::Reject { room: room.into(), number, error: error.clone() }),
+            Outcome::Unsettled(error) if error.code == ErrorCode::ClientTaken.as_str() => {
+                self.connections.set_joined(to, None);
+                let error = Some(error.clone());
+                v2::encode(&v2::Left { room: self.name.address().into(), error })
+            }
             Outcome::Unsettled(error) => {
                 v2::encode(&v2::Later { room: room.into(), number, after_ms: LATER_MS, error: error.clone() })
             }

@@ -195,7 +195,8 @@ impl<S: SyncServer, D: Db> Room<S, D> {
         works.push(Work::Action(ActionWork {
             // Null names nothing: two calls with it are two calls.
             sender: Sender::Keyed { key: info.key.filter(|k| !k.is_empty() && id != "null"), call: id.to_owned() },
-            channel: Some(index),
+            channel: Ok(index),
+            place: works.len(),
             action: action.to_owned(),
             author: info.identity,
         }));
@@ -211,7 +212,11 @@ impl<S: SyncServer, D: Db> Room<S, D> {
             let message = v2::ErrorMessage { room: room.map(Cow::from), error: code.into() };
             Reply::Frame(connection, v2::encode(&message).into())
         };
-        let Ok(up) = v2::Up::parse(text) else { return error(None, ErrorCode::BadMessage) };
+        let Ok(up) = v2::Up::parse(text) else {
+            return self
+                .unreadable_action(connection, text, works)
+                .unwrap_or_else(|| error(None, ErrorCode::BadMessage));
+        };
         let room = match &up {
             v2::Up::Hello { .. } => return error(None, ErrorCode::BadMessage),
             v2::Up::Ping => return Reply::Frame(connection, v2::pong().into()),
@@ -229,7 +234,9 @@ impl<S: SyncServer, D: Db> Room<S, D> {
         let in_room = **room == *self.name.address();
         match (up, joined) {
             (v2::Up::Join { client, cursor, born, .. }, joined) => {
-                *joined = Some(Joined { client, known: 0, born, live: false });
+                // One that is live and joins again still gets what it asked for before.
+                let live = joined.is_some_and(|joined| joined.live);
+                *joined = Some(Joined { client, known: 0, born, live });
                 Reply::Join { connection, client, cursor, born }
             }
             (v2::Up::Action { number, channel, action, .. }, Some(joined)) if in_room => {
@@ -237,8 +244,8 @@ impl<S: SyncServer, D: Db> Room<S, D> {
                 let sender = Sender::Numbered { client, number, known, born };
                 let author = info.identity.clone();
                 let action = action.get().to_owned();
-                let channel = self.channel_index(&channel);
-                works.push(Work::Action(ActionWork { sender, channel, action, author }));
+                let channel = self.channel_index(&channel).ok_or(ErrorCode::UnknownChannel);
+                works.push(Work::Action(ActionWork { sender, channel, place: works.len(), action, author }));
                 Reply::Action { connection, work: works.len() - 1, reply: ActionReply::V2 { number } }
             }
             (v2::Up::Have { number, .. }, Some(joined)) if in_room => {
@@ -251,6 +258,25 @@ impl<S: SyncServer, D: Db> Room<S, D> {
             }
             (v2::Up::Hello { .. } | v2::Up::Ping, _) => Reply::None,
         }
+    }
+
+    /// An action that cannot be read but has a number: it is refused for good, or those after it would never be run.
+    fn unreadable_action(&mut self, connection: ConnectionId, text: &str, works: &mut Vec<Work>) -> Option<Reply> {
+        let (room, number) = v2::Up::unreadable_action(text)?;
+        let Connection { protocol: Protocol::V2 { joined: Some(joined) }, info } =
+            self.connections.get_mut(connection)?
+        else {
+            return None;
+        };
+        if *room != *self.name.address() {
+            return None;
+        }
+        let Joined { client, known, born, .. } = *joined;
+        let sender = Sender::Numbered { client, number, known, born };
+        let channel = Err(ErrorCode::BadMessage);
+        let author = info.identity.clone();
+        works.push(Work::Action(ActionWork { sender, channel, place: works.len(), action: String::new(), author }));
+        Some(Reply::Action { connection, work: works.len() - 1, reply: ActionReply::V2 { number } })
     }
 
     pub(crate) fn channel_index(&self, name: &str) -> Option<usize> {

@@ -31,8 +31,10 @@ pub(crate) enum Work {
 #[derive(Debug, Clone)]
 pub(crate) struct ActionWork {
     pub(crate) sender: Sender,
-    /// An index into the room's channels; `None` if it has no such channel.
-    pub(crate) channel: Option<usize>,
+    /// An index into the room's channels; or why it is refused without being run.
+    pub(crate) channel: Result<usize, ErrorCode>,
+    /// Its place in the batch.
+    pub(crate) place: usize,
     pub(crate) action: String,
     pub(crate) author: Option<String>,
 }
@@ -213,9 +215,9 @@ impl<S: SyncServer> Stepper<'_, S> {
             Err(outcome) => return Ok((outcome, None)),
         };
         let channel = match work.channel {
-            Some(channel) if work.action.len() <= limits::ACTION_BYTES => channel,
-            channel => {
-                let code = channel.map_or(ErrorCode::UnknownChannel, |_| ErrorCode::TooLarge);
+            Ok(channel) if work.action.len() <= limits::ACTION_BYTES => channel,
+            refused => {
+                let code = refused.err().unwrap_or(ErrorCode::TooLarge);
                 // A number has to be settled, or those after it are never run. A version 1 call is refused again instead.
                 let numbered = work.sender.number().and(name.zip(client));
                 return Ok((self.settle_rejected(db, work, numbered, code.into()), None));
@@ -242,12 +244,10 @@ impl<S: SyncServer> Stepper<'_, S> {
             Err(error) => error,
         };
         // A repeated call may fail because its first run succeeded: then that is its outcome.
-        if let (Sender::Keyed { call, .. }, Some(client)) = (&work.sender, &client) {
-            match store::call(db, client.handle, call) {
-                Ok(Some(outcome)) => return Ok((repeated_call(outcome), None)),
-                Ok(None) => {}
-                Err(error) => return Ok((Outcome::Unsettled(ActionError::from(error).to_wire()), None)),
-            }
+        match stored_call(db, work, client.as_ref()) {
+            Ok(Some(outcome)) => return Ok((outcome, None)),
+            Ok(None) => {}
+            Err(error) => return Ok((Outcome::Unsettled(ActionError::from(error).to_wire()), None)),
         }
         let report = report("on_action", &error);
         if error.code().retry() == partysync_protocol::Retry::Later {
@@ -274,7 +274,10 @@ impl<S: SyncServer> Stepper<'_, S> {
                 store::add_client(db, &name, author, self.head.cursor.version, self.input.now).map_err(unsettled)?
             }
         };
-        let Sender::Numbered { number, .. } = work.sender else { return Ok((Some(name), Some(client))) };
+        let Sender::Numbered { number, .. } = work.sender else {
+            let client = self.seen(db, client).map_err(unsettled)?;
+            return Ok((Some(name), Some(client)));
+        };
         if client.identity.as_deref() != author {
             return Err(Outcome::Unsettled(ErrorCode::ClientTaken.into()));
         }
@@ -285,6 +288,16 @@ impl<S: SyncServer> Stepper<'_, S> {
             return Err(self.repeated(db, &client, number).unwrap_or_else(unsettled));
         }
         Ok((Some(name), Some(client)))
+    }
+
+    /// Notes, once a day, that a version 1 client is still there.
+    fn seen(&self, db: &mut dyn Db, client: Client) -> Result<Client, DbError> {
+        if self.input.now - client.seen_at < limits::DAY_MS {
+            return Ok(client);
+        }
+        let client = Client { seen_at: self.input.now, ..client };
+        store::save_client(db, &client)?;
+        Ok(client)
     }
 
     /// The outcome of a number that was settled before (SPEC 6.4, 6.6).
@@ -331,9 +344,14 @@ impl<S: SyncServer> Stepper<'_, S> {
 
     /// Records a rejection in a transaction of its own, after the action destroyed the one it ran in.
     pub(crate) fn reject_alone(&mut self, db: &mut dyn Db, work: &ActionWork, error: WireError) -> Outcome {
-        match self.sender(db, work) {
-            Ok((name, client)) => self.settle_rejected(db, work, name.zip(client), error),
-            Err(outcome) => outcome,
+        let (name, client) = match self.sender(db, work) {
+            Ok(sender) => sender,
+            Err(outcome) => return outcome,
+        };
+        match stored_call(db, work, client.as_ref()) {
+            Ok(Some(outcome)) => outcome,
+            Ok(None) => self.settle_rejected(db, work, name.zip(client), error),
+            Err(error) => Outcome::Unsettled(ActionError::from(error).to_wire()),
         }
     }
 
@@ -439,7 +457,8 @@ impl ActionWork {
             Sender::Numbered { client, .. } => Some(client.to_string()),
             Sender::Keyed { key: None, .. } => None,
             Sender::Keyed { key: Some(key), .. } => {
-                Some(format!("v1:{}:{key}", self.author.as_deref().unwrap_or_default()))
+                let identity = self.author.as_deref().unwrap_or_default();
+                Some(format!("v1:{}:{identity}:{key}", identity.len()))
             }
         }
     }
@@ -447,8 +466,8 @@ impl ActionWork {
     fn seed(&self, input: Input) -> Seed {
         match &self.sender {
             Sender::Numbered { client, number, .. } => Seed::of_action(client, *number),
-            Sender::Keyed { key: Some(key), call } => Seed::of_step("call", format!("{key}\n{call}").as_bytes()),
-            Sender::Keyed { key: None, call } => Seed::of_step("call", format!("{}\n{call}", input.random).as_bytes()),
+            // Nobody predicts these ids. That each is another one is all that counts.
+            Sender::Keyed { .. } => Seed::of_step("call", format!("{} {}", input.random, self.place).as_bytes()),
         }
     }
 }
@@ -513,6 +532,14 @@ pub(crate) fn mix(word: u64) -> u64 {
     let word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     word ^ (word >> 31)
+}
+
+/// The outcome of a version 1 call that ran before.
+fn stored_call(db: &mut dyn Db, work: &ActionWork, client: Option<&Client>) -> Result<Option<Outcome>, DbError> {
+    match (&work.sender, client) {
+        (Sender::Keyed { call, .. }, Some(client)) => Ok(store::call(db, client.handle, call)?.map(repeated_call)),
+        _ => Ok(None),
+    }
 }
 
 fn repeated_call(outcome: CallOutcome) -> Outcome {

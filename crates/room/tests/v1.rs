@@ -193,3 +193,50 @@ fn spec_12_7_answers_come_in_the_order_of_the_frames() {
     let ids: Vec<String> = world.sent_to(1).iter().map(|f| f["id"].as_str().unwrap().to_owned()).collect();
     assert_eq!(ids, (0..600).map(|i| i.to_string()).collect::<Vec<_>>());
 }
+
+#[test]
+fn spec_12_8_a_call_that_destroyed_its_transaction_gets_its_first_outcome_again() {
+    let mut world = World::new();
+    world.v1(1);
+    let call = |id: &str| v1_action(1, id, "sql", json!(["INSERT OR ROLLBACK INTO items (id, name) VALUES ('a', '')"]));
+    world.handle(vec![call("x")]);
+    let first = world.sent_to(1);
+    assert_eq!(first[0]["type"], "success");
+    world.handle(vec![call("x")]);
+    assert_eq!(world.sent_to(1), first);
+    world.handle(vec![call("y")]);
+    assert_eq!(world.sent_to(1)[0]["type"], "error");
+}
+
+#[test]
+fn spec_12_8_a_client_in_use_is_not_dropped_and_a_dropped_ones_calls_are_nobodys() {
+    use partysync_protocol::limits::DAY_MS;
+
+    let mut world = World::new();
+    world.v1(1);
+    world.v1(2);
+    world.handle(vec![put(1, "one"), put(2, "two")]);
+    // The first goes on every day, the second not.
+    for day in 1..=95 {
+        world.now = common::START + day * DAY_MS;
+        let id = format!("day{day}");
+        world.handle(vec![Event::Alarm, v1_action(1, &id, "nothing", Json::Null)]);
+    }
+    assert_eq!(world.query("SELECT client FROM _client"), [[json!("v1:0::pk1")]]);
+    assert_eq!(
+        world.query("SELECT count(*) FROM _call WHERE handle NOT IN (SELECT handle FROM _client)"),
+        [[json!(0)]]
+    );
+    world.v1(3);
+    world.handle(vec![v1_action(3, "day95", "put", json!({"id": "three", "slug": null, "name": ""}))]);
+    assert_eq!(world.sent_to(3)[0]["result"][0][0], "three");
+}
+
+#[test]
+fn spec_5_6_ids_of_calls_without_a_name_differ_within_a_batch() {
+    let mut world = World::new();
+    world.handle(vec![Event::opened(ConnectionId(1)), Event::opened(ConnectionId(2))]);
+    let call = |c| v1_action(c, "1", "new", Json::Null);
+    world.handle(vec![call(1), call(2), call(1)]);
+    assert_eq!(world.rows().len(), 3);
+}

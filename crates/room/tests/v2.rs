@@ -270,3 +270,41 @@ fn p9_a_client_id_is_never_sent_to_anybody_else() {
     let sent = format!("{:?}", world.sent_to(2));
     assert!(sent.contains("patch") && !sent.contains(&mirror.client.to_string()), "{sent}");
 }
+
+#[test]
+fn spec_8_6_an_action_that_cannot_be_read_does_not_hold_up_those_behind_it() {
+    let (mut world, mut mirror) = joined();
+    let deep = format!("{}{}", "[".repeat(64), "]".repeat(64));
+    let unreadable = format!(r#"{{"type":"action","room":"{ROOM}","number":1,"channel":"items","action":{deep}}}"#);
+    let events = vec![Event::text(mirror.connection, unreadable), mirror.action(2, "put", item("b"))];
+    send(&mut world, &mut mirror, events);
+    assert_eq!(mirror.settled, [(1, Err("bad_message".to_owned())), (2, Ok(1))]);
+    // A number that cannot be one settles nothing.
+    let zero = format!(r#"{{"type":"action","room":"{ROOM}","number":0,"channel":"items","action":null}}"#);
+    world.handle(vec![Event::text(mirror.connection, zero)]);
+    assert_eq!(world.sent_to(1)[0]["type"], "error");
+}
+
+#[test]
+fn spec_8_28_who_joins_again_still_gets_what_it_asked_for_before() {
+    let (mut world, mut mirror) = joined();
+    let join = v2::Up::Join { room: ROOM.into(), client: mirror.client, cursor: mirror.cursor, born: mirror.born };
+    let events = vec![
+        mirror.action(1, "put", item("a")),
+        Event::text(mirror.connection, join.encode()),
+        mirror.action(2, "put", item("b")),
+    ];
+    send(&mut world, &mut mirror, events);
+    assert_eq!(mirror.settled, [(1, Ok(1)), (2, Ok(2))]);
+    assert_eq!(mirror.rows, world.rows());
+}
+
+#[test]
+fn p8_room_connections_at_the_limit_and_one_past_it() {
+    let mut world = World::new();
+    let open = |c: u64| Event::opened(ConnectionId(c));
+    world.handle((0..limits::ROOM_CONNECTIONS as u64).map(open).collect());
+    assert!(world.effects.is_empty());
+    world.handle(vec![open(u64::MAX)]);
+    assert!(matches!(world.effects[..], [Effect::Close { code: 1013, .. }]), "{:?}", world.effects);
+}

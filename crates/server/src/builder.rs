@@ -30,7 +30,9 @@ pub struct Builder {
 }
 
 /// A server cannot be made.
-#[derive(Debug, thiserror::Error)]
+///
+/// `Debug` reads as `Display` does: it is what a `main` that returns the error shows.
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {
     /// The data directory is not there and cannot be made.
@@ -50,7 +52,7 @@ pub enum BuildError {
         source: io::Error,
     },
     /// Another server has the data directory.
-    #[error("the data directory {path} is in use by another server")]
+    #[error("the data directory {path} is in use by another server: stop that one, or take another directory")]
     Locked {
         /// The directory.
         path: PathBuf,
@@ -152,6 +154,12 @@ fn named(parties: Vec<(String, Party)>) -> Result<BTreeMap<String, Party>, Build
         }
     }
     Ok(named)
+}
+
+impl std::fmt::Debug for BuildError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
 }
 
 impl std::fmt::Debug for Builder {

@@ -10,7 +10,7 @@ use partysync_room::{ConnectionId, Effect, Event, Input, OpenError};
 use partysync_sqlite::{Options, SqliteDb};
 
 use crate::mailbox::{Mail, Mailbox, Received};
-use crate::outbox::{Close, Outbox};
+use crate::outbox::{Close, Kind, Outbox};
 use crate::party::AnyRoom;
 use crate::rooms::{Fate, Lease, Rooms};
 use crate::socket::Text;
@@ -159,10 +159,10 @@ impl Desk {
 
     fn carry_out(&mut self, rooms: &Rooms, mailbox: &Mailbox, effect: Effect) {
         match effect {
-            Effect::Send { to, frame } => self.send(to, &Text::from(frame)),
+            Effect::Send { to, frame } => self.send(to, Kind::Answer, &Text::from(frame)),
             Effect::Broadcast { to, except, frame } => {
                 let text = Text::from(frame);
-                to.iter().filter(|to| Some(**to) != except).for_each(|to| self.send(*to, &text));
+                to.iter().filter(|to| Some(**to) != except).for_each(|to| self.send(*to, Kind::News, &text));
             }
             Effect::Close { connection, code, reason } => {
                 if let Some(outbox) = self.sockets.get(&connection) {
@@ -175,9 +175,9 @@ impl Desk {
         }
     }
 
-    fn send(&mut self, to: ConnectionId, text: &Text) {
+    fn send(&mut self, to: ConnectionId, kind: Kind, text: &Text) {
         if let Some(outbox) = self.sockets.get(&to)
-            && outbox.push(text.clone())
+            && outbox.push(kind, text.clone())
         {
             self.touched.push(Arc::clone(outbox));
         }

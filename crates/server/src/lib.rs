@@ -26,9 +26,9 @@
 //!
 //! # How a frame travels
 //!
-//! A socket's task reads it and puts it into its room's [`Mailbox`](mailbox::Mailbox). A job on one of a few threads that
+//! A socket's task reads it and puts it into its room's mailbox. A job on one of a few threads that
 //! may block takes all that waits there, hands it to the room, and carries out what comes back: frames go into the
-//! [`Outbox`](outbox::Outbox) of each socket, whose task writes them. A room is on at most one of these threads at a time, and none of
+//! outbox of each socket, whose task writes them. A room is on at most one of these threads at a time, and none of
 //! them waits for another room's disk.
 //!
 //! Each queue has a bound. A mailbox takes [`ROOM_QUEUE`](partysync_protocol::limits::ROOM_QUEUE) frames; when it is full

@@ -94,6 +94,8 @@ async fn read(stream: &mut SplitStream<WebSocket>, connection: &Connection) -> E
             Some(Ok(Message::Close(_))) | None => return Ended::ByClient,
             Some(Err(error)) => return ended_by(error),
         };
+        // Who does not read its answers may not ask for more.
+        connection.outbox().drained().await;
         connection.deliver(frame).await;
     }
 }

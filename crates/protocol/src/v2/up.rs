@@ -1,10 +1,10 @@
 use std::borrow::Cow;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use super::{nested_too_deep, present};
-use crate::{ClientId, Cursor, Version};
+use crate::{ClientId, Cursor, ErrorCode, Version};
 
 /// What a version 2 client sends.
 #[derive(Debug, Serialize)]
@@ -67,7 +67,7 @@ struct Fields<'a> {
     kind: Cow<'a, str>,
     #[serde(borrow, default)]
     room: Option<Cow<'a, str>>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "versions")]
     versions: Option<Vec<u32>>,
     #[serde(default)]
     client: Option<ClientId>,
@@ -114,7 +114,7 @@ impl<'a> Up<'a> {
         Some(match &*f.kind {
             "hello" => Up::Hello { versions: f.versions? },
             "join" => Up::Join { room: f.room?, client: f.client?, cursor: f.cursor, born: f.born },
-            "action" => Up::Action { room: f.room?, number: f.number?, channel: f.channel?, action: f.action? },
+            "action" => Up::Action { room: f.room?, number: named(f.number?)?, channel: f.channel?, action: f.action? },
             "have" => Up::Have { room: f.room?, version: f.version?, number: f.number? },
             "ping" => Up::Ping,
             "leave" => Up::Leave { room: f.room? },
@@ -122,10 +122,51 @@ impl<'a> Up<'a> {
         })
     }
 
+    /// Of a frame that [`parse`](Self::parse) refuses: the room and the number, if it is an action that has them. Its number has to
+    /// be settled, or those after it would never be run (SPEC 8.6).
+    pub fn unreadable_action(text: &'a str) -> Option<(Cow<'a, str>, u64)> {
+        #[derive(Deserialize)]
+        struct Named<'a> {
+            #[serde(borrow, rename = "type")]
+            kind: Cow<'a, str>,
+            #[serde(borrow)]
+            room: Cow<'a, str>,
+            number: u64,
+        }
+        let Named { kind, room, number } = serde_json::from_str(text).ok()?;
+        (kind == "action").then_some((room, named(number)?))
+    }
+
+    /// Whether an action may be sent: a client that sends one that may not be gets it rejected.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorCode::TooLarge`] past [`limits::ACTION_BYTES`](crate::limits::ACTION_BYTES), [`ErrorCode::BadAction`] if it
+    /// nests so deep that its frame is past [`limits::JSON_DEPTH`](crate::limits::JSON_DEPTH).
+    pub fn check_action(action: &str) -> Result<(), ErrorCode> {
+        if action.len() > crate::limits::ACTION_BYTES {
+            return Err(ErrorCode::TooLarge);
+        }
+        // In a frame it is one level further down.
+        if nested_too_deep(&format!("[{action}]")) { Err(ErrorCode::BadAction) } else { Ok(()) }
+    }
+
     /// Writes the message as a text frame.
     pub fn encode(&self) -> String {
         super::encode(self)
     }
+}
+
+/// A number that an action may have (SPEC 6.1).
+fn named(number: u64) -> Option<u64> {
+    (1..=crate::MAX_INTEGER.unsigned_abs()).contains(&number).then_some(number)
+}
+
+/// The versions of a `hello` that are ones: who lists another kind of thing beside them may still be understood.
+fn versions<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<u32>>, D::Error> {
+    let listed = <Vec<serde_json::Value>>::deserialize(deserializer)?;
+    let version = |v: serde_json::Value| v.as_u64().and_then(|v| u32::try_from(v).ok());
+    Ok(Some(listed.into_iter().filter_map(version).collect()))
 }
 
 #[cfg(test)]

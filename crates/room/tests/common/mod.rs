@@ -57,6 +57,8 @@ pub enum Action {
     /// Claims a row that it did not change.
     Lie,
     Nothing,
+    /// A row with an id of the engine's making.
+    New,
 }
 
 impl SyncServer for Shop {
@@ -128,6 +130,10 @@ fn apply(tx: &mut Tx<'_>, action: Action) -> Result<(), ActionError> {
         Action::Alarm(at) => {
             tx.set_alarm(at);
             Ok(())
+        }
+        Action::New => {
+            let id = tx.new_id();
+            tx.table().insert(&Item { id, slug: None, name: String::new() })
         }
         Action::Lie | Action::Nothing => Ok(()),
     }
