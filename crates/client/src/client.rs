@@ -2,7 +2,7 @@ use std::borrow::Cow;
 
 use partysync_model::Value;
 use partysync_protocol::v2::{Down, Joined, Later, Patch, Snapshot, Up, VERSION};
-use partysync_protocol::{ClientId, Cursor, ErrorCode, Millis, Version, WireError};
+use partysync_protocol::{ClientId, Cursor, ErrorCode, MAX_INTEGER, Millis, Version, WireError};
 use serde_json::value::RawValue;
 
 use crate::session::{Link, Session};
@@ -187,16 +187,16 @@ impl Client {
         self.born.get_or_insert(joined.version);
         if !joined.known {
             self.fates_unknown(effects);
-            return self.start_over(effects);
+            return self.start_over(u64::MAX, effects);
         }
         if joined.last < self.settled {
-            // This history lost what another one settled: a restored backup. What it did not lose is done.
-            self.settle_acked(|p| p.number <= joined.last, effects);
-            return self.start_over(effects);
+            // This history lost what another one settled: a restored backup.
+            return self.start_over(joined.last, effects);
         }
         if joined.last > self.last || self.pending.iter().any(|p| !p.sent && p.number <= joined.last) {
-            // Somebody else used this client's numbers: a copy of its state. What was not sent must not pass for theirs.
-            return self.start_over(effects);
+            // Somebody else used this client's numbers: a copy of its state. Nobody can say whose was run.
+            self.fates_unknown(effects);
+            return self.start_over(u64::MAX, effects);
         }
         if joined.reset {
             self.session = Session::Loading { link, cursor: joined.cursor(), rows: Vec::new() };
@@ -208,26 +208,28 @@ impl Client {
 
     /// The room does not know this client: whatever was sent may have been run or not (SPEC 6.7).
     fn fates_unknown(&mut self, effects: &mut Vec<Effect>) {
-        self.settle_acked(|_| true, effects);
-        let sent: Vec<u64> = self.pending.iter().filter(|p| p.sent).map(|p| p.number).collect();
-        for number in sent {
-            self.pending.retain(|p| p.number != number);
-            effects.push(Effect::Settled { number, fate: Fate::Unknown(ErrorCode::ClientUnknown.into()) });
+        let is_unknown = |p: &Pending| p.sent && p.applied_at.is_none();
+        for p in self.pending.iter().filter(|p| is_unknown(p)) {
+            let fate = Fate::Unknown(ErrorCode::ClientUnknown.into());
+            effects.push(Effect::Settled { number: p.number, fate });
         }
+        self.pending.retain(|p| !is_unknown(p));
     }
 
-    /// Settles acked actions whose effect did not come as a patch: it comes, or came, with the rows of this history.
-    fn settle_acked(&mut self, wanted: impl Fn(&Pending) -> bool, effects: &mut Vec<Effect>) {
-        self.pending.retain(|p| !(wanted(p) && settles_at(p, Version::MAX, effects)));
-    }
-
-    /// Takes a fresh id, under which what is pending gets new numbers, and joins with it (SPEC 9.5).
-    fn start_over(&mut self, effects: &mut Vec<Effect>) {
+    /// Takes a fresh id, under which what is pending gets new numbers, and joins with it (SPEC 9.5). What was acked, up to a
+    /// number, is in the room's history: it waits for its rows, under a number that no action of the new id will have.
+    fn start_over(&mut self, in_history: u64, effects: &mut Vec<Effect>) {
         self.id = ClientId::from_random(self.input.random);
         self.settled = 0;
         self.last = 0;
         self.born = None;
+        let mut spare = MAX_INTEGER.unsigned_abs();
         for pending in &mut self.pending {
+            if pending.applied_at.is_some() && pending.number <= in_history {
+                pending.number = spare;
+                spare -= 1;
+                continue;
+            }
             self.last += 1;
             pending.number = self.last;
             pending.sent = false;

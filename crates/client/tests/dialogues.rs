@@ -429,9 +429,10 @@ fn spec_9_5_what_was_acked_and_is_in_the_history_is_not_sent_again() {
     table.effects.clear();
     // A backup from after the first.
     table.text(joined(1, 1, true, true));
-    assert_eq!(table.fates(), [(1, &Fate::Applied { version: 1 })]);
     table.text(joined(1, 0, true, true));
+    assert_eq!((table.fates(), table.client.pending().count()), (vec![], 3), "its rows are not here yet");
     table.text(snapshot(&json!([total(1)])));
+    assert!(matches!(table.fates()[..], [(_, Fate::Applied { version: 1 })]), "{:?}", table.fates());
     assert_eq!((table.numbers(), table.total()), (vec![1, 2], Some(3)));
 }
 
@@ -442,7 +443,11 @@ fn spec_6_7_an_acked_action_of_a_forgotten_client_was_applied() {
     table.text(ack(1, 1));
     table.effects.clear();
     table.text(joined(4, 0, true, false));
-    assert_eq!(table.fates(), [(1, &Fate::Applied { version: 1 })]);
+    assert_eq!(table.fates(), []);
+    table.text(joined(4, 0, true, true));
+    table.text(snapshot(&json!([total(1)])));
+    assert!(matches!(table.fates()[..], [(_, Fate::Applied { version: 1 })]), "{:?}", table.fates());
+    assert_eq!((table.numbers(), table.total()), (vec![], Some(1)));
 }
 
 #[test]

@@ -189,3 +189,33 @@ async fn p4_a_call_that_is_sent_again_is_not_run_again() {
     bob.send(put("a", "text")).await;
     assert_eq!(bob.receive().await["type"], "error");
 }
+
+/// What a socket asked for is not dropped, however much it is: else it would ask again for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn p8_a_snapshot_larger_than_the_backlog_reaches_its_reader_in_both_protocols() {
+    let served = serve().await;
+    let (mut ann, _) = Client::join(served.address, "lobby").await;
+    let text = "x".repeat(200_000);
+    let rows = 2 * limits::SOCKET_BACKLOG_BYTES / text.len();
+    for row in 0..rows {
+        ann.send(put(&format!("row{row}"), &text)).await;
+        assert_eq!(ann.receive().await["type"], "success");
+    }
+    let (_, synced) = Client::join(served.address, "lobby").await;
+    assert_eq!(synced.len(), rows);
+
+    let mut bob = Client::connect(served.address, "/parties/notes/lobby").await;
+    bob.send(json!({"type": "hello", "versions": [2]})).await;
+    bob.send(json!({"type": "join", "room": "notes/lobby", "client": "0".repeat(32)})).await;
+    assert_eq!(bob.receive().await["type"], "welcome");
+    assert_eq!(bob.receive().await["reset"], true);
+    let mut seen = 0;
+    loop {
+        let snapshot = bob.receive().await;
+        seen += snapshot["rows"].as_array().unwrap().len();
+        if snapshot["more"] == false {
+            break;
+        }
+    }
+    assert_eq!(seen, rows);
+}

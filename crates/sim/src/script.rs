@@ -3,8 +3,8 @@
 use crate::Rng;
 use crate::app::{Action, Request};
 
-/// Sizes of padded actions, in bytes: within the limit of an action, and past it.
-const PADDED_BYTES: [usize; 3] = [1_000, 200_000, 300_000];
+/// Sizes of padded actions, in bytes. The client refuses those past the limit by itself.
+const PADDED_BYTES: [usize; 3] = [1_000, 100_000, 200_000];
 
 /// A random action and the channel it goes to.
 pub(crate) fn request(rng: &mut Rng, nonce: u64) -> (&'static str, Request) {
