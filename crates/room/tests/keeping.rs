@@ -341,3 +341,11 @@ fn spec_3_1_a_record_whose_table_has_other_columns_is_refused() {
     let error = open(world.room.into_db(), START, 1).err().unwrap().to_string();
     assert!(error.starts_with("table items: the file has the columns"), "{error}");
 }
+
+#[test]
+fn p8_a_floor_above_the_newest_version_is_damage() {
+    let mut world = World::new();
+    world.room.db_mut().execute(Origin::Engine, "UPDATE _meta SET value = 9 WHERE name = 'floor'", &[]).unwrap();
+    let error = open(world.room.into_db(), START, 1).err().unwrap();
+    assert_eq!(error.code(), partysync_model::ErrorCode::StorageFailed, "{error}");
+}

@@ -240,3 +240,14 @@ fn spec_5_6_ids_of_calls_without_a_name_differ_within_a_batch() {
     world.handle(vec![call(1), call(2), call(1)]);
     assert_eq!(world.rows().len(), 3);
 }
+
+#[test]
+fn spec_12_8_one_pk_of_two_identities_is_two_clients() {
+    let mut world = World::new();
+    for (connection, identity) in [(1, "ann"), (2, "bob")] {
+        let info = ConnectionInfo { key: Some("same".to_owned()), identity: Some(identity.to_owned()) };
+        let call = v1_action(connection, "1", "new", Json::Null);
+        world.handle(vec![Event::Opened { connection: ConnectionId(connection), info }, call]);
+    }
+    assert_eq!(world.rows().len(), 2, "each call was run");
+}

@@ -216,4 +216,20 @@ mod tests {
         assert!(!Up::is_hello(r#"{"channel":"c","sync":true}"#));
         assert!(!Up::is_hello("nonsense"));
     }
+
+    #[test]
+    fn spec_8_4_versions_of_another_kind_do_not_hide_the_one_that_is_known() {
+        let up = Up::parse(r#"{"type":"hello","versions":["3",-1,2.5,4294967296,2]}"#).unwrap();
+        assert!(matches!(up, Up::Hello { versions } if versions == [2]));
+    }
+
+    #[test]
+    fn spec_6_1_a_number_is_one_that_javascript_holds() {
+        let action = |number: u64| {
+            Up::parse(&format!(r#"{{"type":"action","room":"a/b","number":{number},"channel":"c","action":0}}"#))
+                .is_ok()
+        };
+        let largest = crate::MAX_INTEGER.unsigned_abs();
+        assert_eq!([0, 1, largest, largest + 1, u64::MAX].map(action), [false, true, true, false, false]);
+    }
 }
