@@ -28,6 +28,8 @@ pub const ROOM_NAME_BYTES: usize = 512;
 pub const PARTY_NAME_BYTES: usize = 64;
 /// `_pk`. Past it: status 400.
 pub const CONNECTION_ID_BYTES: usize = 256;
+/// What a room keeps of a connection while it hibernates, as JSON: who it is, what it speaks, tags and state. Past it: `too_large`.
+pub const CONNECTION_BYTES: usize = 16 << 10;
 /// Channels of one room. Past it: refused at start.
 pub const CHANNELS: usize = 64;
 /// Columns of one channel. Past it: refused at start.
@@ -107,6 +109,7 @@ mod tests {
             ("`socket_rooms`", format!("{SOCKET_ROOMS} natively, 1 on Durable Objects")),
             ("`room_name_bytes`", format!("{ROOM_NAME_BYTES}, {PARTY_NAME_BYTES}")),
             ("`connection_id_bytes`", CONNECTION_ID_BYTES.to_string()),
+            ("`connection_bytes`", bytes(CONNECTION_BYTES)),
             ("`channels`", CHANNELS.to_string()),
             ("`columns`", COLUMNS.to_string()),
             ("`sql_bytes`", bytes(SQL_BYTES)),

@@ -56,7 +56,7 @@ fn room() -> Room<Todos, SqliteDb> {
     let input = Input { now: 1_700_000_000_000, random: 1 };
     let mut room = Room::open(db, RoomName::new("todos", "bench"), || Todos, input).unwrap();
     for c in 0..LISTENERS {
-        let info = ConnectionInfo { key: Some(format!("c{c}")), identity: None };
+        let info = ConnectionInfo { key: Some(format!("c{c}")), ..ConnectionInfo::default() };
         let sync = Event::text(ConnectionId(c), r#"{"channel":"todos","sync":true,"from":null}"#);
         room.handle(input, vec![Event::Opened { connection: ConnectionId(c), info }, sync], &mut Vec::new());
     }

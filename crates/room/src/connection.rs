@@ -23,6 +23,8 @@ pub(crate) enum Protocol {
     V1 { synced: u64 },
     /// Version 2, welcomed; in the room if it has joined.
     V2 { joined: Option<Joined> },
+    /// The room has it closed: nothing that it sends counts any more.
+    Closing,
 }
 
 /// A version 2 client in the room.
@@ -56,6 +58,16 @@ impl Connections {
     pub(crate) fn close(&mut self, id: ConnectionId) {
         self.all.remove(&id);
         self.listeners_changed();
+    }
+
+    /// A socket that the room had before it left memory.
+    pub(crate) fn restore(&mut self, id: ConnectionId, connection: Connection) {
+        self.all.insert(id, connection);
+        self.listeners_changed();
+    }
+
+    pub(crate) fn take_all(&mut self) -> BTreeMap<ConnectionId, Connection> {
+        std::mem::take(&mut self.all)
     }
 
     pub(crate) fn get_mut(&mut self, id: ConnectionId) -> Option<&mut Connection> {

@@ -2,6 +2,9 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use partysync_protocol::Millis;
+use serde::{Deserialize, Serialize};
+
+use crate::ConnectionState;
 
 /// One socket, as the home numbers it. Never used twice within a home's lifetime.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -26,6 +29,13 @@ pub enum Event {
         connection: ConnectionId,
         /// What is known of it.
         info: ConnectionInfo,
+    },
+    /// A socket that the room had when it [hibernated](crate::Room::hibernate) is still there.
+    Restored {
+        /// Which. It may have another id than before.
+        connection: ConnectionId,
+        /// What the room said of it.
+        state: ConnectionState,
     },
     /// A text frame came.
     Text {
@@ -61,12 +71,15 @@ impl Event {
 }
 
 /// What is known of a socket when it opens.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConnectionInfo {
     /// The id that a version 1 client chose for itself (`_pk`). Empty is none.
     pub key: Option<String>,
     /// Who it is, as the app's door found out. It goes into the log as the author.
     pub identity: Option<String>,
+    /// What else the app's door found out, as JSON.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "crate::hibernate::raw")]
+    pub data: Option<Arc<str>>,
 }
 
 /// What the home has to do, in this order.

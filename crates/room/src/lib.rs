@@ -65,6 +65,7 @@ mod channel;
 mod connection;
 mod event;
 mod group;
+mod hibernate;
 mod instance;
 mod open;
 mod purge;
@@ -76,6 +77,7 @@ mod store;
 
 pub use channel::ShapeError;
 pub use event::{ConnectionId, ConnectionInfo, Effect, Event, Frame, Input, Report};
+pub use hibernate::{ConnectionState, InvalidState};
 pub use open::OpenError;
 pub use room::{Room, RoomName};
 pub use server::{Call, Changed, SyncServer};

@@ -23,6 +23,7 @@ const LATER_MS: u64 = 2_000;
 pub(crate) enum Reply {
     None,
     Frame(ConnectionId, Frame),
+    Frames(ConnectionId, Vec<Frame>),
     Close(ConnectionId, u16, &'static str),
     V1Sync {
         connection: ConnectionId,
@@ -83,6 +84,9 @@ impl<S: SyncServer, D: Db> Room<S, D> {
             match reply {
                 Reply::None => {}
                 Reply::Frame(to, frame) => effects.push(Effect::Send { to, frame }),
+                Reply::Frames(to, frames) => {
+                    effects.extend(frames.into_iter().map(|frame| Effect::Send { to, frame }));
+                }
                 Reply::Close(connection, code, reason) => effects.push(Effect::Close { connection, code, reason }),
                 Reply::V1Sync { connection, channel, from } => self.v1_sync(connection, channel, from, effects),
                 Reply::Join { connection, client, cursor, born } => {
@@ -261,7 +265,7 @@ impl<S: SyncServer, D: Db> Room<S, D> {
     }
 
     /// Live rows and tombstones changed after a version.
-    fn v1_changes(&mut self, channel: usize, since: Version) -> Result<(String, String), DbError> {
+    pub(crate) fn v1_changes(&mut self, channel: usize, since: Version) -> Result<(String, String), DbError> {
         let table = &self.channels[channel];
         let (mut live, mut dead) = (String::new(), String::new());
         for key in store::changes_since(&mut self.db, since)?.into_iter().filter(|k| k.channel == table.number) {
@@ -387,7 +391,7 @@ impl<S: SyncServer, D: Db> Room<S, D> {
     }
 
     /// A patch from a version to the newest (SPEC 8.22).
-    fn catch_up(&mut self, since: Version) -> Result<Frame, DbError> {
+    pub(crate) fn catch_up(&mut self, since: Version) -> Result<Frame, DbError> {
         let mut changes = Vec::new();
         for key in store::changes_since(&mut self.db, since)? {
             let Some(channel) = self.channels.iter().position(|c| c.number == key.channel) else { continue };

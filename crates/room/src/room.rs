@@ -125,6 +125,7 @@ impl<S: SyncServer, D: Db> Room<S, D> {
     fn route(&mut self, event: Event, works: &mut Vec<Work>) -> Option<Reply> {
         match event {
             Event::Opened { connection, info } => self.opened(connection, info),
+            Event::Restored { connection, state } => Some(self.restored(connection, state)),
             Event::Closed { connection } => {
                 self.connections.close(connection);
                 None
@@ -168,6 +169,7 @@ impl<S: SyncServer, D: Db> Room<S, D> {
         }
         match c.protocol {
             Protocol::V2 { .. } => Some(self.v2_frame(connection, text, works)),
+            Protocol::Closing => None,
             _ => Some(self.v1_frame(connection, text, works)),
         }
     }

@@ -140,7 +140,7 @@ fn spec_12_8_the_same_call_from_the_same_client_gets_its_outcome_again() {
         world.handle(vec![event(1)]);
         let first = world.sent_to(1);
         // On another connection, as after a reconnect.
-        let info = ConnectionInfo { key: Some("pk1".to_owned()), identity: None };
+        let info = ConnectionInfo { key: Some("pk1".to_owned()), ..ConnectionInfo::default() };
         world.handle(vec![Event::Opened { connection: ConnectionId(3), info }, event(3)]);
         assert_eq!(world.sent_to(3), first);
         assert!(world.sent_to(2).is_empty(), "nobody hears of it twice");
@@ -245,7 +245,11 @@ fn spec_5_6_ids_of_calls_without_a_name_differ_within_a_batch() {
 fn spec_12_8_one_pk_of_two_identities_is_two_clients() {
     let mut world = World::new();
     for (connection, identity) in [(1, "ann"), (2, "bob")] {
-        let info = ConnectionInfo { key: Some("same".to_owned()), identity: Some(identity.to_owned()) };
+        let info = ConnectionInfo {
+            key: Some("same".to_owned()),
+            identity: Some(identity.to_owned()),
+            ..ConnectionInfo::default()
+        };
         let call = v1_action(connection, "1", "new", Json::Null);
         world.handle(vec![Event::Opened { connection: ConnectionId(connection), info }, call]);
     }

@@ -144,7 +144,7 @@ fn spec_6_1_a_client_belongs_to_the_first_identity_that_used_it() {
     let mut mirror = Mirror::new(1);
     let open = |c: u64, identity: &str| Event::Opened {
         connection: ConnectionId(c),
-        info: ConnectionInfo { key: None, identity: Some(identity.to_owned()) },
+        info: ConnectionInfo { identity: Some(identity.to_owned()), ..ConnectionInfo::default() },
     };
     let hello = v2::Up::Hello { versions: vec![2] }.encode();
     let join = v2::Up::Join { room: ROOM.into(), client: mirror.client, cursor: None, born: None }.encode();

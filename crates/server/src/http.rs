@@ -36,7 +36,7 @@ async fn connect(rooms: Arc<Rooms>, prefix: &str, request: Request) -> Result<Re
     let stopping = (StatusCode::SERVICE_UNAVAILABLE, "The server is about to restart.");
     let lease = rooms.lease(&name).ok_or(stopping)?;
     lease.open().await.map_err(cannot_open)?;
-    Ok(socket::accept(upgrade, lease, ConnectionInfo { key, identity: None }))
+    Ok(socket::accept(upgrade, lease, ConnectionInfo { key, ..ConnectionInfo::default() }))
 }
 
 type Refusal = (StatusCode, &'static str);

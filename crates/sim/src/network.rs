@@ -38,7 +38,7 @@ impl Wire {
         let connection = self.id;
         Some(match self.up.pop_front()? {
             Up::Opened => {
-                let info = ConnectionInfo { key: None, identity: Some(self.identity.clone()) };
+                let info = ConnectionInfo { identity: Some(self.identity.clone()), ..ConnectionInfo::default() };
                 Event::Opened { connection, info }
             }
             Up::Text(text) => Event::Text { connection, text },

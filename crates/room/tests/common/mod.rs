@@ -8,7 +8,9 @@ use partysync_derive::Record;
 use partysync_model::{ActionError, Db, Origin, Schema, Tx, Value, ValueRef};
 use partysync_protocol::v2::Down;
 use partysync_protocol::{ClientId, Cursor, Millis, v2};
-use partysync_room::{Call, Changed, ConnectionId, ConnectionInfo, Effect, Event, Input, Room, RoomName, SyncServer};
+use partysync_room::{
+    Call, Changed, ConnectionId, ConnectionInfo, ConnectionState, Effect, Event, Input, Room, RoomName, SyncServer,
+};
 use partysync_sqlite::{Options, SqliteDb};
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
@@ -168,6 +170,28 @@ impl World {
         World { room, now, calls, effects: Vec::new() }
     }
 
+    /// The room hibernates; its sockets' states go through text, as a home may keep them.
+    pub fn asleep(self) -> (Self, Vec<(ConnectionId, ConnectionState)>) {
+        let World { room, now, calls, .. } = self;
+        let (states, db) = room.hibernate();
+        let states = states.into_iter().map(|(id, state)| (id, ConnectionState::from_json(&state.to_json()).unwrap()));
+        let states = states.collect();
+        let room = open(db, now, calls + 1).unwrap();
+        (World { room, now, calls: calls + 1, effects: Vec::new() }, states)
+    }
+
+    /// The room wakes to the sockets that it had.
+    pub fn restore(&mut self, states: Vec<(ConnectionId, ConnectionState)>) {
+        self.handle(states.into_iter().map(|(connection, state)| Event::Restored { connection, state }).collect());
+    }
+
+    /// The room hibernates and wakes.
+    pub fn slept(self) -> Self {
+        let (mut world, states) = self.asleep();
+        world.restore(states);
+        world
+    }
+
     pub fn handle(&mut self, events: Vec<Event>) -> &[Effect] {
         self.calls += 1;
         self.now += 10;
@@ -179,7 +203,7 @@ impl World {
     /// Opens a version 1 connection that has synced both channels.
     pub fn v1(&mut self, connection: u64) -> Screen {
         let c = ConnectionId(connection);
-        let info = ConnectionInfo { key: Some(format!("pk{connection}")), identity: None };
+        let info = ConnectionInfo { key: Some(format!("pk{connection}")), ..ConnectionInfo::default() };
         let sync = |channel| Event::text(c, json!({"channel": channel, "sync": true, "from": null}).to_string());
         self.handle(vec![Event::Opened { connection: c, info }, sync("items"), sync("parts")]);
         let mut screen = Screen { connection: c, rows: BTreeMap::new(), answers: Vec::new() };

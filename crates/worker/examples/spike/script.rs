@@ -187,7 +187,8 @@ impl From<Happening> for Event {
     fn from(happening: Happening) -> Self {
         match happening {
             Happening::Opened { connection, key, identity } => {
-                Event::Opened { connection: ConnectionId(connection), info: ConnectionInfo { key, identity } }
+                let info = ConnectionInfo { key, identity, ..ConnectionInfo::default() };
+                Event::Opened { connection: ConnectionId(connection), info }
             }
             Happening::Text { connection, text } => Event::text(ConnectionId(connection), text),
             Happening::Binary { connection } => Event::Binary { connection: ConnectionId(connection) },

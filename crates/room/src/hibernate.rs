@@ -1,0 +1,160 @@
+//! How a room leaves memory while its sockets stay open, and how it finds them again (P12).
+
+use std::sync::Arc;
+
+use partysync_model::{Db, DbError};
+use partysync_protocol::{ClientId, Cursor, Version, v1};
+use serde::{Deserialize, Serialize};
+
+use crate::connection::{Connection, Joined, Protocol};
+use crate::event::{ConnectionId, Frame};
+use crate::reply::Reply;
+use crate::{ConnectionInfo, Room, SyncServer, store};
+
+/// All that a room has to know of a socket when it wakes, for the home to keep meanwhile.
+///
+/// As JSON it is at most [`limits::CONNECTION_BYTES`](partysync_protocol::limits::CONNECTION_BYTES) long.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConnectionState {
+    info: ConnectionInfo,
+    spoken: Spoken,
+    /// What the room had when it left memory.
+    held: Cursor,
+}
+
+/// What a socket spoke.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Spoken {
+    Nothing,
+    /// Version 1, with the stored numbers of the channels that it has had an answer for.
+    V1(Vec<i64>),
+    /// Version 2, not in the room.
+    V2,
+    Joined {
+        client: ClientId,
+        known: u64,
+        born: Option<Version>,
+    },
+    /// Nothing that it sends counts any more.
+    Closing,
+}
+
+/// The text is not what [`ConnectionState::to_json`] writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not the state of a connection")]
+pub struct InvalidState;
+
+impl ConnectionState {
+    /// As text, for a home that keeps it outside of memory. It holds secrets: a client's id.
+    pub fn to_json(&self) -> String {
+        partysync_protocol::v2::encode(self)
+    }
+
+    /// Reads it back.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidState`] if it is something else, or of another version of this library: then the socket is to be closed with 1012.
+    pub fn from_json(json: &str) -> Result<Self, InvalidState> {
+        serde_json::from_str(json).map_err(|_| InvalidState)
+    }
+}
+
+impl<S: SyncServer, D: Db> Room<S, D> {
+    /// Leaves memory. Gives back what it has to know of its sockets, which stay open, and the database. To wake it, open it again
+    /// and hand it an [`Event::Restored`](crate::Event::Restored) for each, before anything else.
+    pub fn hibernate(mut self) -> (Vec<(ConnectionId, ConnectionState)>, D) {
+        let held = self.head.cursor;
+        let channels = std::mem::take(&mut self.channels);
+        let number_of = |index: usize| channels.get(index).map(|c| c.number);
+        let all = self.connections.take_all();
+        let states = all
+            .into_iter()
+            .map(|(id, Connection { info, protocol })| {
+                let spoken = match protocol {
+                    Protocol::Unknown => Spoken::Nothing,
+                    Protocol::V1 { synced } => {
+                        let bits = (0..u64::BITS as usize).filter(|bit| synced & 1 << bit != 0);
+                        Spoken::V1(bits.filter_map(number_of).collect())
+                    }
+                    Protocol::V2 { joined: None } => Spoken::V2,
+                    Protocol::V2 { joined: Some(Joined { client, known, born, .. }) } => {
+                        Spoken::Joined { client, known, born }
+                    }
+                    Protocol::Closing => Spoken::Closing,
+                };
+                (id, ConnectionState { info, spoken, held })
+            })
+            .collect();
+        (states, self.db)
+    }
+
+    /// A socket is there again. What it missed was made by `on_start` as the room woke.
+    pub(crate) fn restored(&mut self, id: ConnectionId, state: ConnectionState) -> Reply {
+        let ConnectionState { info, spoken, held } = state;
+        let protocol = match spoken {
+            Spoken::Nothing => Protocol::Unknown,
+            Spoken::V1(numbers) => {
+                let synced = self.channels.iter().enumerate().filter(|(_, c)| numbers.contains(&c.number));
+                Protocol::V1 { synced: synced.fold(0, |bits, (index, _)| bits | 1 << index) }
+            }
+            Spoken::V2 => Protocol::V2 { joined: None },
+            Spoken::Joined { client, known, born } => {
+                Protocol::V2 { joined: Some(Joined { client, known, born, live: true }) }
+            }
+            Spoken::Closing => Protocol::Closing,
+        };
+        match self.missed(&protocol, held) {
+            Ok(Some(frames)) => {
+                self.connections.restore(id, Connection { info, protocol });
+                Reply::Frames(id, frames)
+            }
+            Ok(None) | Err(_) => {
+                self.connections.restore(id, Connection { info, protocol: Protocol::Closing });
+                Reply::Close(id, 1012, "the room changed while it was asleep")
+            }
+        }
+    }
+
+    /// What leads a socket from a cursor to the room's newest version. `None` if its history is another one.
+    fn missed(&mut self, protocol: &Protocol, held: Cursor) -> Result<Option<Vec<Frame>>, DbError> {
+        if held == self.head.cursor {
+            return Ok(Some(Vec::new()));
+        }
+        let is_ours = store::head_at(&mut self.db, held.version)?.is_some_and(|head| head.cursor == held);
+        if held.version < self.floor || !is_ours {
+            return Ok(None);
+        }
+        let mut frames = Vec::new();
+        match protocol {
+            Protocol::V2 { joined: Some(_) } => frames.push(self.catch_up(held.version)?),
+            Protocol::V1 { synced } => {
+                for channel in (0..self.channels.len()).filter(|channel| synced & 1 << channel != 0) {
+                    let (live, dead) = self.v1_changes(channel, held.version)?;
+                    let name = &self.channels[channel].name;
+                    frames.extend([live, dead].iter().filter(|r| !r.is_empty()).map(|r| v1::update(name, r).into()));
+                }
+            }
+            _ => {}
+        }
+        Ok(Some(frames))
+    }
+}
+
+/// JSON inside of JSON, in a field that may be absent.
+pub(crate) mod raw {
+    use super::{Arc, Deserialize, Serialize};
+    use serde::{Deserializer, Serializer};
+    use serde_json::value::RawValue;
+
+    pub(crate) fn serialize<S: Serializer>(json: &Option<Arc<str>>, to: S) -> Result<S::Ok, S::Error> {
+        let raw = json.as_deref().map(serde_json::from_str::<&RawValue>);
+        raw.transpose().map_err(serde::ser::Error::custom)?.serialize(to)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Arc<str>>, D::Error> {
+        let raw = <Option<Box<RawValue>>>::deserialize(from)?;
+        Ok(raw.map(|raw| raw.get().into()))
+    }
+}
