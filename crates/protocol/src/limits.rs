@@ -30,6 +30,14 @@ pub const PARTY_NAME_BYTES: usize = 64;
 pub const CONNECTION_ID_BYTES: usize = 256;
 /// What a room keeps of a connection while it hibernates, as JSON: who it is, what it speaks, tags and state. Past it: `too_large`.
 pub const CONNECTION_BYTES: usize = 16 << 10;
+/// An identity that a door attaches. Past it: the handshake gets status 500.
+pub const IDENTITY_BYTES: usize = 256;
+/// The JSON that a door attaches. Past it: the handshake gets status 500.
+pub const ADMISSION_BYTES: usize = 8 << 10;
+/// Milliseconds that a door may take. Past it: status 503.
+pub const DOOR_MS: u64 = 10_000;
+/// Joins that wait at a party's door. Past it: status 503.
+pub const DOOR_WAITING: usize = 1_024;
 /// Channels of one room. Past it: refused at start.
 pub const CHANNELS: usize = 64;
 /// Columns of one channel. Past it: refused at start.
@@ -110,6 +118,10 @@ mod tests {
             ("`room_name_bytes`", format!("{ROOM_NAME_BYTES}, {PARTY_NAME_BYTES}")),
             ("`connection_id_bytes`", CONNECTION_ID_BYTES.to_string()),
             ("`connection_bytes`", bytes(CONNECTION_BYTES)),
+            ("`identity_bytes`", IDENTITY_BYTES.to_string()),
+            ("`admission_bytes`", bytes(ADMISSION_BYTES)),
+            ("`door_ms`", grouped(DOOR_MS)),
+            ("`door_waiting`", grouped(DOOR_WAITING as u64)),
             ("`channels`", CHANNELS.to_string()),
             ("`columns`", COLUMNS.to_string()),
             ("`sql_bytes`", bytes(SQL_BYTES)),

@@ -201,6 +201,7 @@ impl<S: SyncServer, D: Db> Room<S, D> {
             place: works.len(),
             action: action.to_owned(),
             author: info.identity,
+            data: info.data,
         }));
         Reply::Action {
             connection,
@@ -244,10 +245,10 @@ impl<S: SyncServer, D: Db> Room<S, D> {
             (v2::Up::Action { number, channel, action, .. }, Some(joined)) if in_room => {
                 let Joined { client, known, born, .. } = *joined;
                 let sender = Sender::Numbered { client, number, known, born };
-                let author = info.identity.clone();
+                let (author, data) = (info.identity.clone(), info.data.clone());
                 let action = action.get().to_owned();
                 let channel = self.channel_index(&channel).ok_or(ErrorCode::UnknownChannel);
-                works.push(Work::Action(ActionWork { sender, channel, place: works.len(), action, author }));
+                works.push(Work::Action(ActionWork { sender, channel, place: works.len(), action, author, data }));
                 Reply::Action { connection, work: works.len() - 1, reply: ActionReply::V2 { number } }
             }
             (v2::Up::Have { number, .. }, Some(joined)) if in_room => {
@@ -276,8 +277,15 @@ impl<S: SyncServer, D: Db> Room<S, D> {
         let Joined { client, known, born, .. } = *joined;
         let sender = Sender::Numbered { client, number, known, born };
         let channel = Err(ErrorCode::BadMessage);
-        let author = info.identity.clone();
-        works.push(Work::Action(ActionWork { sender, channel, place: works.len(), action: String::new(), author }));
+        let (author, data) = (info.identity.clone(), info.data.clone());
+        works.push(Work::Action(ActionWork {
+            sender,
+            channel,
+            place: works.len(),
+            action: String::new(),
+            author,
+            data,
+        }));
         Some(Reply::Action { connection, work: works.len() - 1, reply: ActionReply::V2 { number } })
     }
 

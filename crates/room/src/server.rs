@@ -47,6 +47,7 @@ pub struct Call<'a> {
     pub(crate) channel: &'a str,
     pub(crate) action: &'a str,
     pub(crate) author: Option<&'a str>,
+    pub(crate) data: Option<&'a str>,
 }
 
 impl<'a> Call<'a> {
@@ -63,6 +64,11 @@ impl<'a> Call<'a> {
     /// Who sent it, if the app's door found out.
     pub fn author(&self) -> Option<&'a str> {
         self.author
+    }
+
+    /// What else the app's door found out about the sender, as JSON.
+    pub fn data(&self) -> Option<&'a str> {
+        self.data
     }
 
     /// Decodes the action and applies it to the typed tables: what most apps' `on_action` consists of.

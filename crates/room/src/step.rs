@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use partysync_model::{ActionError, Db, DbError, DbErrorKind, Origin, Seed, Tx, Verdict};
 use partysync_protocol::{ClientId, Cursor, ErrorCode, Millis, Stamp, Version, WireError, limits};
@@ -37,6 +38,7 @@ pub(crate) struct ActionWork {
     pub(crate) place: usize,
     pub(crate) action: String,
     pub(crate) author: Option<String>,
+    pub(crate) data: Option<Arc<str>>,
 }
 
 /// How an action is named, so that it runs once.
@@ -229,7 +231,12 @@ impl<S: SyncServer> Stepper<'_, S> {
             author: work.author.as_deref(),
             action: Some(&work.action),
         };
-        let call = Call { channel: &self.channels[channel].name, action: &work.action, author: work.author.as_deref() };
+        let call = Call {
+            channel: &self.channels[channel].name,
+            action: &work.action,
+            author: work.author.as_deref(),
+            data: work.data.as_deref(),
+        };
         let mut body = |server: &mut S, tx: &mut Tx<'_>| server.on_action(tx, &call);
         let now = self.input.now;
         let mut settle = |db: &mut dyn Db, version| settle_applied(db, work, client.as_ref(), version, now);

@@ -4,9 +4,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use partysync_room::SyncServer;
+use partysync_room::{Admission, Join, Refusal, SyncServer};
 
 use crate::data::DataDir;
+use crate::door::{Door, Doors};
+use crate::http::Front;
+use crate::origins::Origins;
 use crate::party::{self, Party};
 use crate::pool::Pool;
 use crate::random::Random;
@@ -27,6 +30,9 @@ pub struct Builder {
     parties: Vec<(String, Party)>,
     writers: usize,
     idle_ms: u64,
+    doors: BTreeMap<String, Doors>,
+    token_param: String,
+    origins: Option<Vec<String>>,
 }
 
 /// A server cannot be made.
@@ -65,6 +71,14 @@ pub enum BuildError {
     /// Two parties have one name.
     #[error("there are two parties named {0:?}")]
     PartyTwice(String),
+    /// A door is for a party that is not there.
+    #[error("there is a door for the party {0:?}, but no such party")]
+    DoorWithoutParty(String),
+    /// What should be an origin is none.
+    #[error(
+        "{0:?} is no origin: write scheme://host or scheme://host:port, where the host may begin with `*.`, and no path"
+    )]
+    Origin(String),
     /// The prefix does not begin with a slash, or ends with one.
     #[error("{0:?} cannot be the prefix of rooms: it begins with a slash and does not end with one")]
     Prefix(String),
@@ -84,6 +98,9 @@ impl Default for Builder {
             parties: Vec::new(),
             writers: WRITERS,
             idle_ms: IDLE_MS,
+            doors: BTreeMap::new(),
+            token_param: "token".to_owned(),
+            origins: None,
         }
     }
 }
@@ -102,6 +119,74 @@ impl Builder {
         F: Fn() -> S + Clone + Send + Sync + 'static,
     {
         self.parties.push((name.into(), party::party(make)));
+        self
+    }
+
+    /// Asks the app before a socket is let into a room of a party. Without this everybody is.
+    ///
+    /// The app's code may wait, up to [`DOOR_MS`](partysync_protocol::limits::DOOR_MS); the room is neither in memory yet nor held up.
+    /// What it admits somebody as is what [`Call::author`](partysync_room::Call::author) and [`Call::data`](partysync_room::Call::data) say.
+    /// A later call for the same party takes the place of the one before.
+    ///
+    /// ```
+    /// use partysync_room::{Admission, Join, Refusal};
+    ///
+    /// async fn who_is(join: Join) -> Result<Admission, Refusal> {
+    ///     let token = join.token.ok_or_else(|| Refusal::unauthorized("Sign in first."))?;
+    ///     // A real one asks whoever made the token.
+    ///     let name = token.as_str().strip_prefix("token of ").ok_or_else(|| Refusal::forbidden("You may not enter."))?;
+    ///     Ok(Admission::of(name).with_data(&serde_json::json!({"role": "editor"})))
+    /// }
+    ///
+    /// let server = partysync_server::Server::builder()
+    ///     // .party("todos", || Todos)
+    ///     .on_before_connect("todos", who_is)
+    ///     .on_before_request("todos", who_is);
+    /// ```
+    ///
+    /// A closure holds what it needs: `move |join| { let keys = Arc::clone(&keys); async move { ... } }`.
+    pub fn on_before_connect<A>(
+        mut self,
+        party: impl Into<String>,
+        ask: impl Fn(Join) -> A + Send + Sync + 'static,
+    ) -> Self
+    where
+        A: Future<Output = Result<Admission, Refusal>> + Send + 'static,
+    {
+        self.doors.entry(party.into()).or_default().connect = Some(Door::new(ask));
+        self
+    }
+
+    /// Asks the app before a request that is no socket's is taken to a room of a party, as
+    /// [`on_before_connect`](Self::on_before_connect) does for sockets.
+    pub fn on_before_request<A>(
+        mut self,
+        party: impl Into<String>,
+        ask: impl Fn(Join) -> A + Send + Sync + 'static,
+    ) -> Self
+    where
+        A: Future<Output = Result<Admission, Refusal>> + Send + 'static,
+    {
+        self.doors.entry(party.into()).or_default().request = Some(Door::new(ask));
+        self
+    }
+
+    /// The parameter of a URL's query that is taken as the token of who sends no `Authorization: Bearer`: a page cannot set headers
+    /// of a socket. The default is `token`.
+    ///
+    /// A URL may end up in the log of a proxy: let such tokens end soon.
+    pub fn token_param(mut self, name: impl Into<String>) -> Self {
+        self.token_param = name.into();
+        self
+    }
+
+    /// The origins of pages that may use the rooms, such as `https://example.com` or `https://*.example.com`, which is any subdomain.
+    /// Pages of others get status 403. Without this, pages of any origin may.
+    ///
+    /// Who goes by cookies needs this: a browser sends them with whatever page's socket. Pages of these origins may read what requests
+    /// answer, too (CORS). Programs that are no browsers are not held up.
+    pub fn allowed_origins<O: Into<String>>(mut self, origins: impl IntoIterator<Item = O>) -> Self {
+        self.origins = Some(origins.into_iter().map(Into::into).collect());
         self
     }
 
@@ -134,12 +219,19 @@ impl Builder {
             return Err(BuildError::Prefix(self.prefix));
         }
         let parties = named(self.parties)?;
+        if let Some(party) = self.doors.keys().find(|party| !parties.contains_key(*party)) {
+            return Err(BuildError::DoorWithoutParty(party.clone()));
+        }
+        let origins =
+            self.origins.map(|origins| Origins::only(origins.iter().map(String::as_str)).map_err(str::to_owned));
+        let origins = origins.transpose().map_err(BuildError::Origin)?.unwrap_or_default();
+        let front = Front { prefix: self.prefix, origins, token_param: self.token_param, doors: self.doors };
         let data = DataDir::lock(self.data)?;
         let random = Random::from_os().map_err(BuildError::Random)?;
         let pool = Pool::new(self.writers).map_err(BuildError::Threads)?;
         let rooms = Rooms::new(data, parties, pool, random, Duration::from_millis(self.idle_ms));
         clock::start(&rooms).map_err(BuildError::Threads)?;
-        Ok(Server::new(rooms, Arc::from(self.prefix)))
+        Ok(Server::new(rooms, Arc::new(front)))
     }
 }
 

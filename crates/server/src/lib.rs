@@ -44,9 +44,11 @@
 mod builder;
 mod clock;
 mod data;
+mod door;
 mod http;
 mod job;
 mod mailbox;
+mod origins;
 mod outbox;
 mod party;
 mod pool;

@@ -10,8 +10,9 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
+use crate::Builder;
+use crate::http::{self, Front};
 use crate::rooms::Rooms;
-use crate::{Builder, http};
 
 /// How long HTTP requests may take to end once the rooms are closed. A browser holds connections open on which it never asked for
 /// anything.
@@ -23,7 +24,7 @@ const HTTP_GRACE: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub struct Server {
     rooms: Arc<Rooms>,
-    prefix: Arc<str>,
+    front: Arc<Front>,
 }
 
 impl Server {
@@ -32,8 +33,8 @@ impl Server {
         Builder::default()
     }
 
-    pub(crate) fn new(rooms: Arc<Rooms>, prefix: Arc<str>) -> Self {
-        Server { rooms, prefix }
+    pub(crate) fn new(rooms: Arc<Rooms>, front: Arc<Front>) -> Self {
+        Server { rooms, front }
     }
 
     /// The routes of rooms, to merge into a router of the app's, or to nest in it at a path.
@@ -41,13 +42,11 @@ impl Server {
     /// Whoever serves it without [`serve_app`](Self::serve_app) should set TCP_NODELAY on the sockets, or small frames may wait for
     /// 40 ms.
     pub fn router<S: Clone + Send + Sync + 'static>(&self) -> Router<S> {
-        let Server { rooms, prefix } = self.clone();
-        let answer = any({
-            let prefix = Arc::clone(&prefix);
-            move |request: Request| async move { http::answer(rooms, &prefix, request).await }
-        });
+        let Server { rooms, front } = self.clone();
+        let path = format!("{}/{{*room}}", front.prefix);
+        let answer = any(move |request: Request| async move { http::answer(rooms, &front, request).await });
         // Not `:party/:room`: axum would decode them.
-        Router::new().route(&format!("{prefix}/{{*room}}"), answer)
+        Router::new().route(&path, answer)
     }
 
     /// Serves rooms, and nothing else, until `stop` is ready; then does what [`shutdown`](Self::shutdown) does.
@@ -104,6 +103,6 @@ impl Server {
 
 impl std::fmt::Debug for Server {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Server").field("prefix", &self.prefix).finish_non_exhaustive()
+        f.debug_struct("Server").field("prefix", &self.front.prefix).finish_non_exhaustive()
     }
 }

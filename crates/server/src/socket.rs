@@ -25,6 +25,9 @@ const READ_BUFFER_BYTES: usize = 16 << 10;
 /// What is gathered before it is written, if no flush comes first.
 const WRITE_BUFFER_BYTES: usize = 64 << 10;
 
+/// The reason in a close frame, with its code the 125 bytes that RFC 6455 5.5 gives a control frame.
+const CLOSE_REASON_BYTES: usize = 123;
+
 /// A frame that is ready to be written, shared by all sockets that get it.
 #[derive(Debug, Clone)]
 pub(crate) struct Text(Utf8Bytes);
@@ -68,6 +71,19 @@ pub(crate) fn accept(upgrade: WebSocketUpgrade, lease: Lease, info: ConnectionIn
         .max_message_size(limits::FRAME_BYTES)
         .max_frame_size(limits::FRAME_BYTES)
         .on_upgrade(move |socket| serve(socket, lease, info))
+}
+
+/// Answers the request for a socket by one that is closed at once. Nothing that comes on it is read.
+pub(crate) fn refuse(upgrade: WebSocketUpgrade, code: u16, reason: &str) -> Response {
+    let reason = Utf8Bytes::from(&reason[..reason.floor_char_boundary(CLOSE_REASON_BYTES)]);
+    upgrade.max_message_size(limits::FRAME_BYTES).on_upgrade(move |mut socket| async move {
+        let farewell = async {
+            socket.send(Message::Close(Some(CloseFrame { code, reason }))).await?;
+            while socket.next().await.transpose()?.is_some() {}
+            Ok::<(), axum::Error>(())
+        };
+        let _ = timeout(FAREWELL, farewell).await;
+    })
 }
 
 async fn serve(socket: WebSocket, lease: Lease, info: ConnectionInfo) {

@@ -19,6 +19,7 @@ use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::runtime::Runtime;
 use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async};
 
@@ -145,8 +146,17 @@ impl Client {
 
     /// Opens a socket, or returns the status and the text that refuse it.
     pub async fn try_connect(address: SocketAddr, path: &str) -> Result<Client, (u16, String)> {
+        Client::try_connect_with(address, path, &[]).await
+    }
+
+    /// Opens a socket with headers of one's own, or returns the status and the text that refuse it.
+    pub async fn try_connect_with(
+        address: SocketAddr,
+        path: &str,
+        headers: &[(&'static str, &str)],
+    ) -> Result<Client, (u16, String)> {
         let tcp = TcpStream::connect(address).await.unwrap();
-        Client::upgrade(tcp, address, path).await
+        Client::upgrade(tcp, address, path, headers).await
     }
 
     /// Opens a socket for which the kernel keeps little that is not read.
@@ -154,12 +164,20 @@ impl Client {
         let tcp = TcpSocket::new_v4().unwrap();
         tcp.set_recv_buffer_size(4_096).unwrap();
         let tcp = tcp.connect(address).await.unwrap();
-        Client::upgrade(tcp, address, path).await.unwrap_or_else(|refused| panic!("{refused:?}"))
+        Client::upgrade(tcp, address, path, &[]).await.unwrap_or_else(|refused| panic!("{refused:?}"))
     }
 
-    async fn upgrade(tcp: TcpStream, address: SocketAddr, path: &str) -> Result<Client, (u16, String)> {
-        let url = format!("ws://{address}{path}");
-        match timeout(PATIENCE, client_async(url, tcp)).await.unwrap() {
+    async fn upgrade(
+        tcp: TcpStream,
+        address: SocketAddr,
+        path: &str,
+        headers: &[(&'static str, &str)],
+    ) -> Result<Client, (u16, String)> {
+        let mut request = format!("ws://{address}{path}").into_client_request().unwrap();
+        for (name, value) in headers {
+            request.headers_mut().insert(*name, value.parse().unwrap());
+        }
+        match timeout(PATIENCE, client_async(request, tcp)).await.unwrap() {
             Ok((socket, _)) => Ok(Client { socket }),
             Err(Error::Http(response)) => {
                 let text = response.body().as_deref().map(String::from_utf8_lossy).unwrap_or_default().into_owned();
