@@ -1,6 +1,7 @@
 //! Checks of this repository that neither the compiler nor clippy makes. `cargo xtask check` runs them; so does `cargo test`.
 
 mod arrows;
+mod limits;
 mod tidy;
 
 use std::path::Path;
@@ -18,8 +19,8 @@ fn main() -> ExitCode {
 
 fn check() -> ExitCode {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let checks: [(&str, Result<Vec<String>, String>); 2] =
-        [("arrows", arrows::check(&root)), ("tidy", tidy::check(&root))];
+    let checks: [(&str, Result<Vec<String>, String>); 3] =
+        [("arrows", arrows::check(&root)), ("tidy", tidy::check(&root)), ("limits", limits::check(&root))];
     let mut failed = false;
     for (name, result) in checks {
         match result {

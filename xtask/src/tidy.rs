@@ -11,12 +11,15 @@ const CORES: &[&str] = &["protocol", "model", "room", "client"];
 /// The one crate that simulates a disk.
 const MAY_BE_UNSAFE: &str = "crates/sim/src/";
 
+/// Where the repository's Rust is.
+pub(crate) const FOLDERS: &[&str] = &["crates", "examples", "xtask"];
+
 pub(crate) fn check(root: &Path) -> Result<Vec<String>, String> {
     let mut findings = same_lints(root)?;
     let spec = read(&root.join("SPEC.md"))?;
     let rules = rules(&spec);
     let mut files = Vec::new();
-    for folder in ["crates", "examples", "xtask"] {
+    for folder in FOLDERS {
         rust_files(&root.join(folder), &mut files)?;
     }
     for file in files {
@@ -78,7 +81,7 @@ fn unsafe_code(name: &str, text: &str) -> Vec<String> {
     if found && !allowed { vec![format!("{name}: unsafe code is for {MAY_BE_UNSAFE} alone")] } else { Vec::new() }
 }
 
-fn rust_files(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), String> {
+pub(crate) fn rust_files(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), String> {
     for entry in fs::read_dir(folder).map_err(|e| format!("{}: {e}", folder.display()))? {
         let path = entry.map_err(|e| e.to_string())?.path();
         let name = path.file_name().unwrap_or_default();
@@ -91,7 +94,7 @@ fn rust_files(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), String> {
     Ok(())
 }
 
-fn read(path: &Path) -> Result<String, String> {
+pub(crate) fn read(path: &Path) -> Result<String, String> {
     fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))
 }
 

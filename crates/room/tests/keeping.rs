@@ -103,7 +103,7 @@ fn spec_7_3_the_floor_rises_with_age_and_below_it_a_cursor_resets() {
 }
 
 #[test]
-fn spec_7_3_the_log_keeps_100_000_versions() {
+fn spec_7_3_log_versions_at_the_limit_and_one_past_it() {
     let mut world = World::new();
     world.v1(1);
     world.handle(vec![put(1, "a")]);

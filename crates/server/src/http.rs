@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn p8_party_and_room_name_bytes_at_the_limit_and_one_past_it() {
+    fn p8_party_name_bytes_and_room_name_bytes_at_the_limit_and_one_past_it() {
         let (party, room) = ("p".repeat(limits::PARTY_NAME_BYTES), "r".repeat(limits::ROOM_NAME_BYTES));
         assert!(name_of(&format!("/parties/{party}/{room}")).is_ok());
         assert_eq!(name_of(&format!("/parties/{party}p/{room}")), Err(414));

@@ -116,3 +116,25 @@ fn spec_5_3_another_thread_interrupts_a_statement_and_the_next_one_runs() {
     interrupter.join().unwrap();
     assert_eq!(list(&mut db, "SELECT 1"), "1");
 }
+
+#[test]
+fn spec_11_action_steps_at_the_limit_and_one_past_it() {
+    assert_eq!(Options::default().action_steps, partysync_protocol::limits::ACTION_STEPS);
+    // What SQLite says that it took, without this crate.
+    let plain = rusqlite::Connection::open_in_memory().unwrap();
+    let mut statement = plain.prepare(&counting(1_000)).unwrap();
+    statement.query_one([], |_| Ok(())).unwrap();
+    let taken = u64::try_from(statement.get_status(rusqlite::StatementStatus::VmStep)).unwrap();
+    assert!(taken > 1_000);
+    for (limit, then) in [(taken, Ok(0)), (taken - 1, Err(DbErrorKind::Interrupted))] {
+        let mut db = SqliteDb::open_in_memory(&Options { action_steps: limit, ..Options::default() }).unwrap();
+        keep(&mut db, |db| {
+            keep(db, |db| {
+                assert_eq!(action(db, &counting(1_000)), Ok(0));
+                assert_eq!(action(db, "SELECT 1"), then);
+            })
+            .unwrap();
+        })
+        .unwrap();
+    }
+}
