@@ -22,6 +22,9 @@ const WRITERS: usize = 8;
 /// How long a room stays in memory when nobody uses it (P12).
 const IDLE_MS: u64 = 10_000;
 
+/// How long stopping may take. Less than the 90 s after which systemd kills, and more than slow readers get for their farewell.
+const STOP_MS: u64 = 30_000;
+
 /// What a server is made of.
 #[must_use]
 pub struct Builder {
@@ -33,6 +36,7 @@ pub struct Builder {
     doors: BTreeMap<String, Doors>,
     token_param: String,
     origins: Option<Vec<String>>,
+    stop_ms: u64,
 }
 
 /// A server cannot be made.
@@ -101,6 +105,7 @@ impl Default for Builder {
             doors: BTreeMap::new(),
             token_param: "token".to_owned(),
             origins: None,
+            stop_ms: STOP_MS,
         }
     }
 }
@@ -208,6 +213,13 @@ impl Builder {
         self
     }
 
+    /// Milliseconds that stopping may take: past it [`Server::shutdown`] gives up. The default is 30,000. Clients that read
+    /// slowly need up to 5,000 of them.
+    pub fn stop_ms(mut self, stop_ms: u64) -> Self {
+        self.stop_ms = stop_ms;
+        self
+    }
+
     /// Makes the server and locks its data directory, until the server and all its sockets are gone.
     ///
     /// # Errors
@@ -231,7 +243,7 @@ impl Builder {
         let pool = Pool::new(self.writers).map_err(BuildError::Threads)?;
         let rooms = Rooms::new(data, parties, pool, random, Duration::from_millis(self.idle_ms));
         clock::start(&rooms).map_err(BuildError::Threads)?;
-        Ok(Server::new(rooms, Arc::new(front)))
+        Ok(Server::new(rooms, Arc::new(front), Duration::from_millis(self.stop_ms)))
     }
 }
 
@@ -263,6 +275,7 @@ impl std::fmt::Debug for Builder {
             .field("parties", &parties)
             .field("writers", &self.writers)
             .field("idle_ms", &self.idle_ms)
+            .field("stop_ms", &self.stop_ms)
             .finish()
     }
 }

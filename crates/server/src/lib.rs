@@ -16,8 +16,7 @@
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
 //! let server = Server::builder().data("data").party("todos", || Todos).build()?;
 //! let listener = tokio::net::TcpListener::bind("127.0.0.1:8787").await?;
-//! let ctrl_c = async { drop(tokio::signal::ctrl_c().await) };
-//! server.serve(listener, ctrl_c).await?;
+//! server.serve(listener, partysync_server::stop_signal()?).await?;
 //! # Ok(())
 //! # }
 //! ```
@@ -56,6 +55,8 @@ mod random;
 mod rooms;
 mod server;
 mod socket;
+mod stop;
 
 pub use builder::{BuildError, Builder};
 pub use server::Server;
+pub use stop::{InUse, StopError, stop_signal};

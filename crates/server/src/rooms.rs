@@ -5,13 +5,14 @@
 //! nobody opens the file while somebody else still has it.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use partysync_protocol::ErrorCode;
 use partysync_room::{ConnectionId, ConnectionInfo, RoomName};
 use tokio::sync::{Notify, oneshot};
+use tokio::time::timeout;
 
 use crate::clock::Clock;
 use crate::data::DataDir;
@@ -31,6 +32,7 @@ pub(crate) struct Rooms {
     map: Mutex<Map>,
     emptied: Notify,
     last_connection: AtomicU64,
+    connections: AtomicUsize,
     data: Arc<DataDir>,
 }
 
@@ -74,6 +76,7 @@ impl Rooms {
             map: Mutex::default(),
             emptied: Notify::new(),
             last_connection: AtomicU64::new(0),
+            connections: AtomicUsize::new(0),
             data: Arc::new(data),
         })
     }
@@ -153,8 +156,12 @@ impl Rooms {
         Fate::Unused
     }
 
-    /// Lets nobody use a room any more, closes all sockets, and waits until all rooms are out of memory.
-    pub(crate) async fn stop(self: &Arc<Self>) {
+    /// Lets nobody use a room any more, closes all sockets, and waits until all rooms are out of memory, or for so long.
+    ///
+    /// # Errors
+    ///
+    /// Those that are not out of memory by then, and by how many each is used.
+    pub(crate) async fn stop(self: &Arc<Self>, within: Duration) -> Result<(), Vec<(RoomName, usize)>> {
         let mailboxes: Vec<Arc<Mailbox>> = {
             let mut map = self.map();
             map.stopping = true;
@@ -163,13 +170,30 @@ impl Rooms {
         for mailbox in &mailboxes {
             self.send(mailbox, Mail::Stop);
         }
-        loop {
-            let emptied = self.emptied.notified();
-            if self.map().rooms.is_empty() {
-                return;
+        let emptied = async {
+            loop {
+                let emptied = self.emptied.notified();
+                if self.map().rooms.is_empty() {
+                    return;
+                }
+                emptied.await;
             }
-            emptied.await;
-        }
+        };
+        timeout(within, emptied).await.map_err(|_| {
+            let mut left: Vec<_> = self.map().rooms.iter().map(|(name, entry)| (name.clone(), entry.leases)).collect();
+            left.sort();
+            left
+        })
+    }
+
+    /// How many rooms are in use or still in memory.
+    pub(crate) fn len(&self) -> usize {
+        self.map().rooms.len()
+    }
+
+    /// How many sockets there are.
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
     }
 
     /// Whether the server stops.
@@ -244,6 +268,7 @@ pub(crate) struct Connection {
 impl Connection {
     pub(crate) fn open(lease: Lease, info: ConnectionInfo) -> Self {
         let id = ConnectionId(lease.rooms.last_connection.fetch_add(1, Ordering::Relaxed));
+        lease.rooms.connections.fetch_add(1, Ordering::Relaxed);
         let outbox = Arc::new(Outbox::default());
         let connection = Connection { lease, id, outbox: Arc::clone(&outbox), open: true };
         connection.send(Mail::Opened { connection: id, info, outbox });
@@ -274,5 +299,6 @@ impl Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         self.close();
+        self.lease.rooms.connections.fetch_sub(1, Ordering::Relaxed);
     }
 }

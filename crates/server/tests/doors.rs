@@ -137,7 +137,7 @@ async fn spec_13_2_actions_and_the_log_have_the_doors_identity() {
         client.send(put("a", "text")).await;
         assert_eq!(client.receive().await["result"][0][1], text);
     }
-    served.server.shutdown().await;
+    served.server.shutdown().await.unwrap();
     let mut db = SqliteDb::open(&room_file(served.data.path()), &Options::default()).unwrap();
     let mut authors = Vec::new();
     let sql = "SELECT coalesce(author, '-') FROM _log WHERE version > 0 ORDER BY version";
