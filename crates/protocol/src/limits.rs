@@ -66,8 +66,12 @@ pub const TOMBSTONE_PAYLOAD_DAYS: i64 = 1;
 pub const SNAPSHOT_ROWS: usize = 1_000;
 /// Milliseconds between a client's pings.
 pub const PING_MS: u64 = 25_000;
-/// Bytes not yet written to one socket. Past it: close 1013.
+/// Bytes not yet written to one socket. Past it: it is not read, and gets a catch-up.
 pub const SOCKET_BACKLOG_BYTES: usize = 4 << 20;
+/// The head of an HTTP request. Past it: status 431.
+pub const HEAD_BYTES: usize = 32 << 10;
+/// Milliseconds that the head of an HTTP request may take. Past it the connection is closed.
+pub const HEAD_MS: u64 = 10_000;
 
 /// Milliseconds of a day.
 pub const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
@@ -134,6 +138,8 @@ mod tests {
             ("`snapshot_rows`", grouped(SNAPSHOT_ROWS as u64)),
             ("`ping_ms`", grouped(PING_MS)),
             ("`socket_backlog_bytes`", bytes(SOCKET_BACKLOG_BYTES)),
+            ("`head_bytes`", bytes(HEAD_BYTES)),
+            ("`head_ms`", grouped(HEAD_MS)),
         ] {
             assert_eq!(spec_value(name), value, "{name}");
         }

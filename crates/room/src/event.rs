@@ -1,7 +1,7 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
-use partysync_protocol::Millis;
+use partysync_protocol::{Millis, Version};
 use serde::{Deserialize, Serialize};
 
 use crate::ConnectionState;
@@ -54,6 +54,13 @@ pub enum Event {
         /// Which.
         connection: ConnectionId,
     },
+    /// A slow reader, for which broadcasts were left out, has read what it got: it is to be told what it missed (SPEC 8.25).
+    CatchUp {
+        /// Which socket.
+        connection: ConnectionId,
+        /// The [`since`](Effect::Broadcast::since) of the first broadcast that was left out.
+        since: Version,
+    },
     /// The time that [`Effect::WakeAt`] asked for has come, or may have.
     Alarm,
 }
@@ -99,6 +106,9 @@ pub enum Effect {
         to: Arc<[ConnectionId]>,
         /// but not to this one.
         except: Option<ConnectionId>,
+        /// It tells what happened after this version: a home that leaves it out for a socket, and all broadcasts that follow, asks with
+        /// [`Event::CatchUp`] for what the socket missed.
+        since: Version,
         /// The text.
         frame: Frame,
     },

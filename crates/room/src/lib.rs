@@ -68,6 +68,7 @@ mod group;
 mod hibernate;
 mod instance;
 mod join;
+mod lag;
 mod open;
 mod purge;
 mod reply;

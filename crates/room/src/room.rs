@@ -130,6 +130,7 @@ impl<S: SyncServer, D: Db> Room<S, D> {
                 self.connections.close(connection);
                 None
             }
+            Event::CatchUp { connection, since } => Some(Reply::CatchUp { connection, since }),
             Event::Alarm => {
                 // The home has no alarm any more: it is told anew when to ring.
                 self.wake_at = None;

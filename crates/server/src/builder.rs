@@ -13,6 +13,7 @@ use crate::origins::Origins;
 use crate::party::{self, Party};
 use crate::pool::Pool;
 use crate::random::Random;
+use crate::rate::Rates;
 use crate::rooms::Rooms;
 use crate::{Server, clock};
 
@@ -37,6 +38,7 @@ pub struct Builder {
     token_param: String,
     origins: Option<Vec<String>>,
     stop_ms: u64,
+    rates: Rates,
 }
 
 /// A server cannot be made.
@@ -106,6 +108,7 @@ impl Default for Builder {
             token_param: "token".to_owned(),
             origins: None,
             stop_ms: STOP_MS,
+            rates: Rates::default(),
         }
     }
 }
@@ -220,6 +223,19 @@ impl Builder {
         self
     }
 
+    /// How many frames a second each connection may send. Past it the connection is not read for a while, so nothing is
+    /// lost. In one moment as many may come as else in a second. The default is no limit; 0 is taken as 1.
+    pub fn connection_rate(mut self, frames_per_second: u32) -> Self {
+        self.rates.connection = Some(frames_per_second);
+        self
+    }
+
+    /// How many frames a second all connections of a room together may send, likewise.
+    pub fn room_rate(mut self, frames_per_second: u32) -> Self {
+        self.rates.room = Some(frames_per_second);
+        self
+    }
+
     /// Makes the server and locks its data directory, until the server and all its sockets are gone.
     ///
     /// # Errors
@@ -241,7 +257,7 @@ impl Builder {
         let data = DataDir::lock(self.data)?;
         let random = Random::from_os().map_err(BuildError::Random)?;
         let pool = Pool::new(self.writers).map_err(BuildError::Threads)?;
-        let rooms = Rooms::new(data, parties, pool, random, Duration::from_millis(self.idle_ms));
+        let rooms = Rooms::new(data, parties, pool, random, Duration::from_millis(self.idle_ms), self.rates);
         clock::start(&rooms).map_err(BuildError::Threads)?;
         Ok(Server::new(rooms, Arc::new(front), Duration::from_millis(self.stop_ms)))
     }
@@ -276,6 +292,7 @@ impl std::fmt::Debug for Builder {
             .field("writers", &self.writers)
             .field("idle_ms", &self.idle_ms)
             .field("stop_ms", &self.stop_ms)
+            .field("rates", &self.rates)
             .finish()
     }
 }

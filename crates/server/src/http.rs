@@ -4,17 +4,19 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use axum::extract::{FromRequestParts, Request, WebSocketUpgrade};
+use axum::extract::Request;
 use axum::http::request::Parts;
-use axum::http::{StatusCode, Uri, header};
+use axum::http::{HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
+use hyper::upgrade::OnUpgrade;
 use partysync_protocol::{ErrorCode, Fault, limits};
 use partysync_room::{Admission, ConnectionInfo, Refusal, RoomName};
 
+use crate::backlog::Close;
 use crate::door::{self, Doors};
 use crate::origins::Origins;
 use crate::rooms::Rooms;
-use crate::socket;
+use crate::{socket, ws};
 
 /// What stands before the rooms.
 pub(crate) struct Front {
@@ -49,10 +51,13 @@ async fn connect(rooms: Arc<Rooms>, front: &Front, request: Request) -> Result<R
     let (mut parts, _) = request.into_parts();
     let Address { name, path } = address(&rooms, front, &parts)?;
     let key = connection_key(&parts.uri)?;
-    let upgrade = match WebSocketUpgrade::from_request_parts(&mut parts, &()).await {
-        Ok(upgrade) => upgrade,
-        Err(rejection) => return Ok(rejection.into_response()),
+    let accept = match ws::check(&parts.method, &parts.headers) {
+        Ok(key) => ws::accept_key(key),
+        Err((StatusCode::UPGRADE_REQUIRED, text)) => return Ok(upgrade_required(text)),
+        Err((status, text)) => return Err((status, text.into())),
     };
+    let not_upgradable = || (StatusCode::UPGRADE_REQUIRED, "This connection cannot become a WebSocket.".into());
+    let upgrade = parts.extensions.remove::<OnUpgrade>().ok_or_else(not_upgradable)?;
     let door = front.doors.get(name.party()).and_then(|doors| doors.connect.as_ref());
     let admission = match door {
         None => Admission::anonymous(),
@@ -60,7 +65,9 @@ async fn connect(rooms: Arc<Rooms>, front: &Front, request: Request) -> Result<R
             Ok(admission) => admission,
             // A browser hides the status and the text of a handshake from the page, but not the reason of a close (SPEC 13.4).
             Err(refusal) if refusal.is_clients_fault() && parts.headers.contains_key(header::ORIGIN) => {
-                return Ok(socket::refuse(upgrade, 4_000 + refusal.status(), refusal.text()));
+                let close = Close { code: 4_000 + refusal.status(), reason: refusal.text().to_owned().into() };
+                tokio::spawn(socket::refuse(upgrade, close));
+                return Ok(switching_protocols(&accept));
             }
             Err(refusal) => return Err(refused(&refusal)),
         },
@@ -69,7 +76,25 @@ async fn connect(rooms: Arc<Rooms>, front: &Front, request: Request) -> Result<R
     let lease = rooms.lease(&name).ok_or(stopping)?;
     lease.open().await.map_err(cannot_open)?;
     let identity = admission.identity().map(str::to_owned);
-    Ok(socket::accept(upgrade, lease, ConnectionInfo { key, identity, data: admission.data().cloned() }))
+    tokio::spawn(socket::serve(upgrade, lease, ConnectionInfo { key, identity, data: admission.data().cloned() }));
+    Ok(switching_protocols(&accept))
+}
+
+/// The answer that opens a WebSocket (RFC 6455, 4.2.2).
+fn switching_protocols(accept: &str) -> Response {
+    let headers =
+        [(header::CONNECTION, "upgrade"), (header::UPGRADE, "websocket"), (header::SEC_WEBSOCKET_ACCEPT, accept)];
+    (StatusCode::SWITCHING_PROTOCOLS, headers).into_response()
+}
+
+/// The answer to a WebSocket of another version, which names the one that is spoken (RFC 6455, 4.4).
+fn upgrade_required(text: &'static str) -> Response {
+    let headers = [
+        (header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static(ws::VERSION)),
+        (header::UPGRADE, HeaderValue::from_static("websocket")),
+        (header::CONNECTION, HeaderValue::from_static("upgrade")),
+    ];
+    (StatusCode::UPGRADE_REQUIRED, headers, text).into_response()
 }
 
 /// Answers any other request.

@@ -21,6 +21,7 @@ use crate::outbox::Outbox;
 use crate::party::Party;
 use crate::pool::Pool;
 use crate::random::Random;
+use crate::rate::Rates;
 
 /// All that the parts of a server share.
 pub(crate) struct Rooms {
@@ -28,6 +29,7 @@ pub(crate) struct Rooms {
     pub(crate) clock: Arc<Clock>,
     pub(crate) random: Random,
     pub(crate) idle: Duration,
+    rates: Rates,
     pool: Pool,
     map: Mutex<Map>,
     emptied: Notify,
@@ -66,12 +68,14 @@ impl Rooms {
         pool: Pool,
         random: Random,
         idle: Duration,
+        rates: Rates,
     ) -> Arc<Self> {
         Arc::new(Rooms {
             parties,
             clock: Arc::default(),
             random,
             idle,
+            rates,
             pool,
             map: Mutex::default(),
             emptied: Notify::new(),
@@ -88,7 +92,7 @@ impl Rooms {
             return None;
         }
         if !map.rooms.contains_key(name) {
-            let mailbox = Arc::new(Mailbox::new(name.clone(), Arc::clone(&self.data)));
+            let mailbox = Arc::new(Mailbox::new(name.clone(), Arc::clone(&self.data), self.rates.room));
             let entry = Entry { mailbox, leases: 0, unused_since: Instant::now(), watched: false };
             map.rooms.insert(name.clone(), entry);
         }
@@ -99,7 +103,7 @@ impl Rooms {
 
     /// Puts mail into a room's mailbox and has it worked through.
     pub(crate) fn send(self: &Arc<Self>, mailbox: &Arc<Mailbox>, mail: Mail) {
-        if mailbox.put(mail) {
+        if mailbox.put([mail]) {
             self.schedule(mailbox);
         }
     }
@@ -261,28 +265,37 @@ impl Drop for Lease {
 pub(crate) struct Connection {
     lease: Lease,
     id: ConnectionId,
-    outbox: Arc<Outbox>,
     open: bool,
 }
 
 impl Connection {
-    pub(crate) fn open(lease: Lease, info: ConnectionInfo) -> Self {
+    pub(crate) fn open(lease: Lease, info: ConnectionInfo, outbox: Arc<Outbox>) -> Self {
         let id = ConnectionId(lease.rooms.last_connection.fetch_add(1, Ordering::Relaxed));
         lease.rooms.connections.fetch_add(1, Ordering::Relaxed);
-        let outbox = Arc::new(Outbox::default());
-        let connection = Connection { lease, id, outbox: Arc::clone(&outbox), open: true };
+        let connection = Connection { lease, id, open: true };
         connection.send(Mail::Opened { connection: id, info, outbox });
         connection
     }
 
-    pub(crate) fn outbox(&self) -> &Outbox {
-        &self.outbox
+    pub(crate) fn rates(&self) -> Rates {
+        self.lease.rooms.rates
     }
 
-    /// Hands a frame to the room, when the room has a place for it.
-    pub(crate) async fn deliver(&self, frame: Received) {
-        self.lease.mailbox.reserve(&frame).await;
-        self.send(Mail::Frame { connection: self.id, frame });
+    /// Hands frames to the room, when the room has places for them.
+    pub(crate) async fn deliver(&self, frames: Vec<Received>) {
+        if frames.is_empty() {
+            return;
+        }
+        let Lease { rooms, mailbox } = &self.lease;
+        mailbox.reserve(&frames).await;
+        if mailbox.put(frames.into_iter().map(|frame| Mail::Frame { connection: self.id, frame })) {
+            rooms.schedule(mailbox);
+        }
+    }
+
+    /// The socket has read what it got, and is to be told what was left out.
+    pub(crate) fn catch_up(&self) {
+        self.send(Mail::CatchUp(self.id));
     }
 
     pub(crate) fn close(&mut self) {

@@ -5,18 +5,11 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::Request;
 use axum::routing::any;
-use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
-use tokio::time::timeout;
 
 use crate::http::{self, Front};
 use crate::rooms::Rooms;
-use crate::{Builder, InUse, StopError};
-
-/// How long HTTP requests may take to end once the rooms are closed. A browser holds connections open on which it never asked for
-/// anything.
-const HTTP_GRACE: Duration = Duration::from_secs(1);
+use crate::{Builder, InUse, StopError, accept};
 
 /// Rooms on this machine. See the crate's documentation.
 ///
@@ -72,25 +65,11 @@ impl Server {
         app: Router,
         stop: impl Future<Output = ()>,
     ) -> io::Result<()> {
-        let listener = listener.tap_io(|tcp| {
-            if let Err(error) = tcp.set_nodelay(true) {
-                tracing::debug!(%error, "TCP_NODELAY");
-            }
-        });
-        let (stopped, until_stopped) = oneshot::channel::<()>();
-        let mut serving = tokio::spawn(
-            axum::serve(listener, app).with_graceful_shutdown(async { drop(until_stopped.await) }).into_future(),
-        );
-        tokio::select! {
-            result = &mut serving => return result.unwrap_or_else(|error| Err(io::Error::other(error))),
-            () = stop => {}
-        }
+        let mut accepted = accept::Accepted::new(app);
+        accepted.serve(listener, async |tcp| Some(tcp), stop).await?;
         // From now on nobody is let in.
-        drop(stopped);
         let stopped = self.shutdown().await;
-        if timeout(HTTP_GRACE, &mut serving).await.is_err() {
-            serving.abort();
-        }
+        accepted.end().await;
         stopped.map_err(|error| io::Error::new(io::ErrorKind::TimedOut, error))
     }
 
