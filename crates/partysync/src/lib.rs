@@ -65,7 +65,7 @@ pub use partysync_model::{
 
 #[cfg(feature = "server")]
 #[doc(no_inline)]
-pub use partysync_room::{Admission, Call, Changed, Join, Refusal, SyncServer, Token};
+pub use partysync_room::{Admission, Applied, Attempt, Call, Changed, Join, Refusal, SyncServer, Token};
 #[cfg(feature = "server")]
 #[doc(no_inline)]
 pub use partysync_server::{BuildError, Builder, InUse, Server, StopError, stop_signal};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use partysync_protocol::{Millis, Version};
 use serde::{Deserialize, Serialize};
 
-use crate::ConnectionState;
+use crate::{Applied, ConnectionState, Vetted};
 
 /// One socket, as the home numbers it. Never used twice within a home's lifetime.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -43,6 +43,15 @@ pub enum Event {
         connection: ConnectionId,
         /// The frame, at most [`limits::FRAME_BYTES`](partysync_protocol::limits::FRAME_BYTES) long.
         text: String,
+    },
+    /// A text frame came that the app had a say in first.
+    Vetted {
+        /// On which socket.
+        connection: ConnectionId,
+        /// The frame, as in [`Event::Text`].
+        text: String,
+        /// What the app said.
+        vetted: Vetted,
     },
     /// A binary frame came.
     Binary {
@@ -124,6 +133,8 @@ pub enum Effect {
     /// Send [`Event::Alarm`] once, at this time or at once if it is past, instead of the time asked for before; `None`: not
     /// at all. It is sent when the time differs from what was asked for before, and after each alarm.
     WakeAt(Option<Millis>),
+    /// Tell the app's hook: an action was applied of which the home wants to know (see [`Vetted::Action`]).
+    Applied(Box<Applied>),
     /// Tell the operator.
     Report(Report),
 }

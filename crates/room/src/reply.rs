@@ -36,7 +36,8 @@ pub(crate) enum Reply {
         cursor: Option<Cursor>,
         born: Option<Version>,
     },
-    Leave(ConnectionId),
+    /// Why, if not because the client asked.
+    Leave(ConnectionId, Option<WireError>),
     /// `work` is an index into the batch's steps.
     Action {
         connection: ConnectionId,
@@ -96,9 +97,9 @@ impl<S: SyncServer, D: Db> Room<S, D> {
                 Reply::Join { connection, client, cursor, born } => {
                     self.join(connection, client, cursor, born, effects)
                 }
-                Reply::Leave(to) => {
+                Reply::Leave(to, error) => {
                     self.connections.set_joined(to, None);
-                    let left = v2::Left { room: self.name.address().into(), error: None };
+                    let left = v2::Left { room: self.name.address().into(), error };
                     effects.push(Effect::Send { to, frame: v2::encode(&left).into() });
                 }
                 Reply::Action { connection, work, reply } => {

@@ -134,6 +134,9 @@ impl Desk {
             Mail::Frame { connection, frame: Received::Text(text) } => {
                 batch.events.push(Event::Text { connection, text });
             }
+            Mail::Frame { connection, frame: Received::Vetted(text, vetted) } => {
+                batch.events.push(Event::Vetted { connection, text, vetted: *vetted });
+            }
             Mail::Frame { connection, frame: Received::Binary } => batch.events.push(Event::Binary { connection }),
             Mail::Closed(connection) => {
                 tracing::debug!(connection = connection.0, "connection closed");
@@ -193,6 +196,11 @@ impl Desk {
                 }
             }
             Effect::WakeAt(at) => rooms.clock.set_alarm(&mailbox.name, at),
+            Effect::Applied(applied) => {
+                if let Some(after) = rooms.parties.get(mailbox.name.party()).and_then(|p| p.hooks.after.as_ref()) {
+                    after.tell(*applied);
+                }
+            }
             Effect::Report(report) => tracing::error!(during = report.during, error = report.error, "report"),
             _ => tracing::error!("an effect that this home does not know"),
         }
@@ -264,7 +272,7 @@ fn open_room(rooms: &Rooms, mailbox: &Mailbox) -> Result<Box<dyn AnyRoom>, OpenE
     let is_new = !file.exists();
     data::make_folders(folder).map_err(storage_error)?;
     let db = SqliteDb::open(&file, &Options::default())?;
-    let room = party(db, name.clone(), input(rooms))?;
+    let room = (party.open)(db, name.clone(), input(rooms))?;
     if is_new {
         data::flush_folder(folder).map_err(storage_error)?;
     }

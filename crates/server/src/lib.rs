@@ -47,6 +47,8 @@ mod builder;
 mod clock;
 mod data;
 mod door;
+mod gate;
+mod hooks;
 mod http;
 mod job;
 mod mailbox;

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use partysync_protocol::{ErrorCode, limits};
-use partysync_room::{ConnectionId, ConnectionInfo, RoomName};
+use partysync_room::{ConnectionId, ConnectionInfo, RoomName, Vetted};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{Instant, sleep};
 use tracing::Span;
@@ -42,6 +42,8 @@ pub(crate) enum Mail {
 #[derive(Debug)]
 pub(crate) enum Received {
     Text(String),
+    /// A text frame that the app had a say in.
+    Vetted(String, Box<Vetted>),
     Binary,
 }
 
@@ -55,6 +57,8 @@ pub(crate) struct Mailbox {
     places: Semaphore,
     /// How fast frames may come, of all sockets together.
     rate: Option<Mutex<Bucket>>,
+    /// How many more of the app's hooks may run before actions.
+    pub(crate) hook_places: Semaphore,
     desk: Mutex<Desk>,
     /// After the desk, so that the directory's lock is let go after the room's file, whoever holds the mailbox last.
     pub(crate) data: Arc<DataDir>,
@@ -76,6 +80,7 @@ impl Mailbox {
             queue: Mutex::default(),
             places: Semaphore::new(limits::ROOM_QUEUE),
             rate: rate.map(|rate| Mutex::new(Bucket::new(rate, Instant::now()))),
+            hook_places: Semaphore::new(limits::HOOKS_WAITING),
             desk: Mutex::default(),
             data,
         }
@@ -141,7 +146,10 @@ impl Mail {
 
 impl Received {
     fn places(&self) -> u32 {
-        let bytes = if let Received::Text(text) = self { text.len() } else { 0 };
+        let bytes = match self {
+            Received::Text(text) | Received::Vetted(text, _) => text.len(),
+            Received::Binary => 0,
+        };
         // A frame has a limit of its own, far below 2^32 places.
         1 + u32::try_from(bytes / PLACE_BYTES).unwrap_or_default()
     }

@@ -16,6 +16,7 @@ use tokio::time::timeout;
 
 use crate::clock::Clock;
 use crate::data::DataDir;
+use crate::gate::Gate;
 use crate::mailbox::{Mail, Mailbox, Received};
 use crate::outbox::Outbox;
 use crate::party::Party;
@@ -279,6 +280,15 @@ impl Connection {
 
     pub(crate) fn rates(&self) -> Rates {
         self.lease.rooms.rates
+    }
+
+    /// Takes a frame through the gate.
+    pub(crate) async fn pass(&self, gate: &mut Gate, frame: Received) -> Received {
+        let Lease { rooms, mailbox } = &self.lease;
+        match rooms.parties.get(mailbox.name.party()) {
+            Some(party) => gate.pass(party, &mailbox.name, &mailbox.hook_places, frame).await,
+            None => frame,
+        }
     }
 
     /// Hands frames to the room, when the room has places for them.

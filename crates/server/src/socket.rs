@@ -17,6 +17,7 @@ use partysync_room::ConnectionInfo;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::backlog::Close;
+use crate::gate::Gate;
 use crate::mailbox::Received;
 use crate::outbox::{FAREWELL, Outbox};
 use crate::rate::Bucket;
@@ -53,12 +54,12 @@ enum Ended {
 }
 
 /// Serves a socket once its handshake is answered.
-pub(crate) async fn serve(upgrade: OnUpgrade, lease: Lease, info: ConnectionInfo) {
+pub(crate) async fn serve(upgrade: OnUpgrade, lease: Lease, info: ConnectionInfo, gate: Option<Gate>) {
     let Ok(upgraded) = upgrade.await else { return };
     let (transport, first) = Transport::new(upgraded);
     let outbox = Arc::new(Outbox::new(transport));
     let mut connection = Connection::open(lease, info, Arc::clone(&outbox));
-    let mut reader = Reader::default();
+    let mut reader = Reader { gate, ..Reader::default() };
     let ended = tokio::select! {
         ended = reader.read(&connection, &outbox, first) => ended,
         ended = write(&connection, &outbox) => ended,
@@ -116,6 +117,8 @@ struct Reader {
     decoder: Decoder,
     /// The client's close frame came.
     closed: bool,
+    /// What frames pass on their way to the room, if the app has a say in them.
+    gate: Option<Gate>,
 }
 
 /// What came of one read.
@@ -130,7 +133,7 @@ struct Arrived {
 
 impl Default for Reader {
     fn default() -> Self {
-        Reader { decoder: Decoder::new(limits::FRAME_BYTES), closed: false }
+        Reader { decoder: Decoder::new(limits::FRAME_BYTES), closed: false, gate: None }
     }
 }
 
@@ -148,7 +151,17 @@ impl Reader {
             if let Some(wait) = bucket.as_mut().and_then(|bucket| bucket.take(arrived.count, Instant::now())) {
                 sleep(wait).await;
             }
-            deliver(connection, arrived.frames).await;
+            match &mut self.gate {
+                None => deliver(connection, arrived.frames).await,
+                Some(gate) => {
+                    for frame in arrived.frames {
+                        let frame = connection.pass(gate, frame).await;
+                        connection.deliver(vec![frame]).await;
+                        // The app's time is not the client's silence.
+                        outbox.hear();
+                    }
+                }
+            }
             if let Some(ended) = arrived.ended {
                 return ended;
             }

@@ -354,7 +354,8 @@ impl Mirror {
 
     /// Opens a connection, says hello and joins.
     pub fn join(&mut self, world: &mut World) {
-        let join = v2::Up::Join { room: ROOM.into(), client: self.client, cursor: self.cursor, born: self.born };
+        let join =
+            v2::Up::Join { room: ROOM.into(), client: self.client, cursor: self.cursor, born: self.born, token: None };
         let hello = v2::Up::Hello { versions: vec![2] };
         world.handle(vec![
             Event::opened(self.connection),
