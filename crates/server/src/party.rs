@@ -4,9 +4,6 @@ use partysync_protocol::limits;
 use partysync_room::{Effect, Event, Input, OpenError, Room, RoomName, SyncServer};
 use partysync_sqlite::SqliteDb;
 
-use crate::door::Doors;
-use crate::hooks::Hooks;
-
 /// A room of whatever party.
 pub(crate) trait AnyRoom: Send {
     /// See [`Room::handle`].
@@ -19,18 +16,11 @@ impl<S: SyncServer + Send> AnyRoom for Room<S, SqliteDb> {
     }
 }
 
-/// A kind of room.
-pub(crate) struct Party {
-    /// Brings a room into memory.
-    pub(crate) open: Open,
-    pub(crate) doors: Doors,
-    pub(crate) hooks: Hooks,
-}
+/// Brings a room into memory.
+pub(crate) type Party = Box<dyn Fn(SqliteDb, RoomName, Input) -> Result<Box<dyn AnyRoom>, OpenError> + Send + Sync>;
 
-pub(crate) type Open = Box<dyn Fn(SqliteDb, RoomName, Input) -> Result<Box<dyn AnyRoom>, OpenError> + Send + Sync>;
-
-/// What opens a room of a party whose app values are what `make` returns.
-pub(crate) fn party<S, F>(make: F) -> Open
+/// A party whose rooms' app values are what `make` returns.
+pub(crate) fn party<S, F>(make: F) -> Party
 where
     S: SyncServer + Send + 'static,
     F: Fn() -> S + Clone + Send + Sync + 'static,

@@ -1,0 +1,250 @@
+//! Many sockets on one thread.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use mio::{Events, Interest, Poll, Token};
+use signal_hook::consts::{SIGINT, SIGTERM};
+
+use crate::error::Error;
+use crate::frame::{self, Kind};
+
+/// How long anything may take that a server does at once.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Read from a socket at once.
+const READ_BYTES: usize = 256 << 10;
+/// A socket's buffer that is larger is given back when it is empty.
+const KEEP_BYTES: usize = 16 << 10;
+/// Events that are taken at once.
+const EVENTS: usize = 1_024;
+
+/// A socket, by its place among those that were opened.
+pub(crate) type SocketId = usize;
+
+/// The sockets.
+pub(crate) struct Net {
+    poll: Poll,
+    events: Events,
+    sockets: Vec<Socket>,
+    scratch: Vec<u8>,
+    stop: Arc<AtomicBool>,
+    /// Sockets that ended and should not have.
+    pub(crate) disconnects: u64,
+}
+
+struct Socket {
+    stream: mio::net::TcpStream,
+    input: Vec<u8>,
+    /// A message of which not all frames have come.
+    message: Vec<u8>,
+    out: Vec<u8>,
+    open: bool,
+}
+
+/// Who hears the messages of all sockets. What it appends to `out` goes to the socket that the message came from.
+pub(crate) trait Ear {
+    fn hear(&mut self, from: SocketId, message: &[u8], now: Instant, out: &mut Vec<u8>);
+}
+
+impl<F: FnMut(SocketId, &[u8], Instant, &mut Vec<u8>)> Ear for F {
+    fn hear(&mut self, from: SocketId, message: &[u8], now: Instant, out: &mut Vec<u8>) {
+        self(from, message, now, out);
+    }
+}
+
+impl Net {
+    pub(crate) fn new() -> Result<Self, Error> {
+        let stop = Arc::new(AtomicBool::new(false));
+        for signal in [SIGINT, SIGTERM] {
+            // The second of its kind ends the program at once.
+            signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&stop)).map_err(Error::Socket)?;
+            signal_hook::flag::register(signal, Arc::clone(&stop)).map_err(Error::Socket)?;
+        }
+        Ok(Net {
+            poll: Poll::new().map_err(Error::Socket)?,
+            events: Events::with_capacity(EVENTS),
+            sockets: Vec::new(),
+            scratch: vec![0; READ_BYTES],
+            stop,
+            disconnects: 0,
+        })
+    }
+
+    /// Opens a socket, and returns when the server has answered the upgrade.
+    pub(crate) fn open(&mut self, address: SocketAddr, path: &str) -> Result<SocketId, Error> {
+        self.check()?;
+        let mut tcp = TcpStream::connect(address).map_err(|error| Error::Connect(address, error))?;
+        let input = upgrade(&mut tcp, address, path)?;
+        tcp.set_nodelay(true).and_then(|()| tcp.set_nonblocking(true)).map_err(Error::Socket)?;
+        let mut stream = mio::net::TcpStream::from_std(tcp);
+        let id = self.sockets.len();
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        self.poll.registry().register(&mut stream, Token(id), interest).map_err(Error::Socket)?;
+        self.sockets.push(Socket { stream, input, message: Vec::new(), out: Vec::new(), open: true });
+        Ok(id)
+    }
+
+    /// Sends a message, as far as the kernel takes it; the rest goes in the turns that follow.
+    pub(crate) fn send(&mut self, to: SocketId, text: &str) -> Result<(), Error> {
+        let socket = &mut self.sockets[to];
+        frame::push_text(&mut socket.out, text);
+        socket.flush().map_err(Error::Socket)
+    }
+
+    /// Closes a socket without a word.
+    pub(crate) fn close(&mut self, id: SocketId) {
+        let socket = &mut self.sockets[id];
+        // It may be closed by the other side already.
+        let _ = socket.stream.shutdown(std::net::Shutdown::Both);
+        socket.open = false;
+    }
+
+    pub(crate) fn close_all(&mut self) {
+        (0..self.sockets.len()).for_each(|id| self.close(id));
+        self.sockets.clear();
+    }
+
+    /// Waits for messages until the time given, and hands on those that are there.
+    pub(crate) fn turn(&mut self, until: Instant, ear: &mut impl Ear) -> Result<(), Error> {
+        self.check()?;
+        let wait = until.saturating_duration_since(Instant::now());
+        match self.poll.poll(&mut self.events, Some(wait)) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => return self.check(),
+            polled => polled.map_err(Error::Socket)?,
+        }
+        for event in &self.events {
+            let id = event.token().0;
+            let Some(socket) = self.sockets.get_mut(id).filter(|socket| socket.open) else { continue };
+            let ended = socket.read(id, &mut self.scratch, ear)?;
+            if ended || socket.flush().is_err() {
+                socket.open = false;
+                self.disconnects += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// Turns until it is done.
+    pub(crate) fn turn_until<E: Ear>(
+        &mut self,
+        ear: &mut E,
+        what: &'static str,
+        done: impl Fn(&E) -> bool,
+    ) -> Result<(), Error> {
+        let deadline = Instant::now() + PATIENCE;
+        while !done(ear) {
+            if Instant::now() >= deadline {
+                return Err(Error::Late(PATIENCE.as_secs(), what));
+            }
+            self.turn(deadline.min(Instant::now() + Duration::from_millis(100)), ear)?;
+        }
+        Ok(())
+    }
+
+    /// Waits, and hears nothing but what the sockets are told.
+    pub(crate) fn rest(&mut self, time: Duration) -> Result<(), Error> {
+        let until = Instant::now() + time;
+        while Instant::now() < until {
+            self.turn(until, &mut |_: SocketId, _: &[u8], _: Instant, _: &mut Vec<u8>| {})?;
+        }
+        Ok(())
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        if self.stop.load(Ordering::Relaxed) { Err(Error::Interrupted) } else { Ok(()) }
+    }
+}
+
+impl Socket {
+    /// Reads all that is there. Returns whether the socket ended.
+    fn read(&mut self, id: SocketId, scratch: &mut [u8], ear: &mut impl Ear) -> Result<bool, Error> {
+        loop {
+            let count = match self.stream.read(scratch) {
+                Ok(0) => return Ok(true),
+                Ok(count) => count,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(_) => return Ok(true),
+            };
+            self.input.extend_from_slice(&scratch[..count]);
+            if self.take_frames(id, ear)? {
+                return Ok(true);
+            }
+        }
+        // What came with the answer to the upgrade.
+        self.take_frames(id, ear)
+    }
+
+    fn take_frames(&mut self, id: SocketId, ear: &mut impl Ear) -> Result<bool, Error> {
+        let now = Instant::now();
+        let Socket { input, message, out, .. } = self;
+        let mut taken = 0;
+        let mut ended = false;
+        while let Some((frame, length)) = frame::read(&input[taken..])? {
+            taken += length;
+            match frame.kind {
+                Kind::Text if frame.is_last => ear.hear(id, frame.payload, now, out),
+                Kind::Text | Kind::Continuation => {
+                    message.extend_from_slice(frame.payload);
+                    if frame.is_last {
+                        ear.hear(id, message, now, out);
+                        message.clear();
+                    }
+                }
+                Kind::Ping => frame::push_pong(out, frame.payload),
+                Kind::Close => ended = true,
+                Kind::Other => {}
+            }
+        }
+        if taken == input.len() && input.capacity() > KEEP_BYTES {
+            *input = Vec::new();
+        } else {
+            input.drain(..taken);
+        }
+        Ok(ended)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        let mut written = 0;
+        while written < self.out.len() {
+            match self.stream.write(&self.out[written..]) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(count) => written += count,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.out.drain(..written);
+        Ok(())
+    }
+}
+
+/// Asks for a WebSocket; returns what came behind the answer.
+fn upgrade(tcp: &mut TcpStream, address: SocketAddr, path: &str) -> Result<Vec<u8>, Error> {
+    tcp.set_read_timeout(Some(PATIENCE)).map_err(Error::Socket)?;
+    let request = format!(
+        "GET {path} HTTP/1.1\r\nHost: {address}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    );
+    tcp.write_all(request.as_bytes()).map_err(Error::Socket)?;
+    let mut answer = Vec::new();
+    let mut bytes = [0; 1_024];
+    let end = loop {
+        if let Some(at) = answer.windows(4).position(|window| window == b"\r\n\r\n") {
+            break at + 4;
+        }
+        match tcp.read(&mut bytes).map_err(Error::Socket)? {
+            0 => return Err(Error::Refused("it closed the connection".to_owned())),
+            count => answer.extend_from_slice(&bytes[..count]),
+        }
+    };
+    if answer.starts_with(b"HTTP/1.1 101") {
+        return Ok(answer.split_off(end));
+    }
+    let text = String::from_utf8_lossy(&answer);
+    Err(Error::Refused(text.lines().next().unwrap_or_default().to_owned()))
+}

@@ -1,0 +1,100 @@
+//! What a process costs, as Linux tells it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::error::Error;
+
+/// Of the times in `/proc`, the same on all Linux.
+const TICKS_PER_S: f64 = 100.0;
+
+/// A process that is looked at.
+#[derive(Debug, Clone)]
+pub(crate) struct Process {
+    folder: PathBuf,
+}
+
+impl Process {
+    pub(crate) fn new(pid: u32) -> Result<Self, Error> {
+        Self::at(PathBuf::from(format!("/proc/{pid}")))
+    }
+
+    pub(crate) fn myself() -> Result<Self, Error> {
+        Self::at(PathBuf::from("/proc/self"))
+    }
+
+    fn at(folder: PathBuf) -> Result<Self, Error> {
+        let process = Process { folder };
+        process.cpu().map(|_| process)
+    }
+
+    /// Time that it has had of processors.
+    pub(crate) fn cpu(&self) -> Result<Duration, Error> {
+        let stat = self.read("stat")?;
+        // The name, in parentheses, may hold anything. Behind it: the 12th and 13th are the user's and the system's ticks.
+        let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+        let ticks: f64 = fields.skip(11).take(2).filter_map(|field| field.parse::<f64>().ok()).sum();
+        Ok(Duration::from_secs_f64(ticks / TICKS_PER_S))
+    }
+
+    /// Memory that it has now, in bytes.
+    pub(crate) fn memory(&self) -> Result<u64, Error> {
+        let status = self.read("status")?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
+        Ok(line.trim().trim_end_matches(" kB").parse::<u64>().unwrap_or(0) * 1024)
+    }
+
+    /// Files and sockets that it has open.
+    pub(crate) fn descriptors(&self) -> Result<usize, Error> {
+        let path = self.folder.join("fd");
+        fs::read_dir(&path).map(Iterator::count).map_err(|error| Error::File(path, error))
+    }
+
+    fn read(&self, name: &str) -> Result<String, Error> {
+        let path = self.folder.join(name);
+        fs::read_to_string(&path).map_err(|error| Error::File(path, error))
+    }
+}
+
+/// Files below a folder, and the bytes that they take up.
+pub(crate) fn disk(folder: &Path) -> Result<(usize, u64), Error> {
+    let failed = |error| Error::File(folder.to_owned(), error);
+    let (mut files, mut bytes) = (0, 0);
+    for entry in fs::read_dir(folder).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        if entry.path().is_dir() {
+            let (more_files, more_bytes) = disk(&entry.path())?;
+            (files, bytes) = (files + more_files, bytes + more_bytes);
+        } else {
+            files += 1;
+            // One that was removed meanwhile takes up nothing.
+            bytes += entry.metadata().map_or(0, |metadata| metadata.len());
+        }
+    }
+    Ok((files, bytes))
+}
+
+/// The processors, for a caption.
+pub(crate) fn machine() -> String {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = info.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("an unknown processor");
+    format!("{cores} cores of {}", model.trim_start_matches([' ', '\t', ':']))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_has_memory_and_descriptors_and_takes_time() {
+        let me = Process::myself().unwrap();
+        assert!(me.memory().unwrap() > 100_000);
+        assert!(me.descriptors().unwrap() >= 3);
+        let before = me.cpu().unwrap();
+        while me.cpu().unwrap() < before + Duration::from_millis(20) {
+            std::hint::spin_loop();
+        }
+    }
+}
