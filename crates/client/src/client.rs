@@ -176,9 +176,14 @@ impl Client {
             self.session = Session::Joining(link);
         }
         self.retry = None;
-        let frame =
-            Up::Join { room: self.config.room.as_str().into(), client: self.id, cursor: self.cursor, born: self.born }
-                .encode();
+        let frame = Up::Join {
+            room: self.config.room.as_str().into(),
+            client: self.id,
+            cursor: self.cursor,
+            born: self.born,
+            token: None,
+        }
+        .encode();
         self.send_frame(frame, effects);
     }
 

@@ -6,14 +6,14 @@ use serde::de::DeserializeOwned;
 use crate::{DbError, DbErrorKind, DecodeError, Tx};
 
 /// Why an action did not happen. Whatever it did is undone.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ActionError {
     code: ErrorCode,
     reason: Reason,
 }
 
 /// What lies behind an [`ActionError`].
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Reason {
     /// The app said no, in words for the user.

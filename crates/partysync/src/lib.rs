@@ -43,7 +43,7 @@
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
 //! let server = Server::builder().data("data").party("todos", || Todos).build()?;
 //! let listener = tokio::net::TcpListener::bind("127.0.0.1:8787").await?;
-//! server.serve(listener, async { drop(tokio::signal::ctrl_c().await) }).await?;
+//! server.serve(listener, partysync::stop_signal()?).await?;
 //! # Ok(())
 //! # }
 //! ```
@@ -65,7 +65,7 @@ pub use partysync_model::{
 
 #[cfg(feature = "server")]
 #[doc(no_inline)]
-pub use partysync_room::{Admission, Call, Changed, Join, Refusal, SyncServer, Token};
+pub use partysync_room::{Admission, Applied, Attempt, Call, Changed, Join, Refusal, SyncServer, Token};
 #[cfg(feature = "server")]
 #[doc(no_inline)]
-pub use partysync_server::{BuildError, Builder, Server};
+pub use partysync_server::{BuildError, Builder, InUse, Server, StopError, stop_signal};

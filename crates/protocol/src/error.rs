@@ -86,6 +86,8 @@ error_codes! {
     ClientUnknown = "client_unknown", Client, Never, "The room does not know this client any more.";
     /// A client id that another identity used first.
     ClientTaken = "client_taken", Client, Never, "This client belongs to somebody else.";
+    /// The app's door said no.
+    NotAllowed = "not_allowed", Client, Never, "You may not enter this room.";
     /// An update of a record that is not there.
     NotFound = "not_found", Client, Never, "The record does not exist.";
     /// An insert or update that repeats a unique value.

@@ -7,12 +7,14 @@ mod cursor;
 mod error;
 mod id;
 pub mod limits;
+mod token;
 pub mod v1;
 pub mod v2;
 
 pub use cursor::{Cursor, Stamp, Version};
 pub use error::{ErrorCode, Fault, Retry, WireError};
 pub use id::{ClientId, InvalidClientId};
+pub use token::Token;
 
 /// A point in time: milliseconds since 1970-01-01 UTC.
 pub type Millis = i64;

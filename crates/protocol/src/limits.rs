@@ -38,6 +38,14 @@ pub const ADMISSION_BYTES: usize = 8 << 10;
 pub const DOOR_MS: u64 = 10_000;
 /// Joins that wait at a party's door. Past it: status 503.
 pub const DOOR_WAITING: usize = 1_024;
+/// The JSON that a hook prepares for an action. Past it: `app_error`.
+pub const PREPARED_BYTES: usize = 256 << 10;
+/// Milliseconds that a hook may take for an action. Past it: `busy` before the action, reported after it.
+pub const HOOK_MS: u64 = 10_000;
+/// Actions of a room before which a hook runs. Past it: `busy`.
+pub const HOOKS_WAITING: usize = 64;
+/// Actions of a party after which a hook runs. Past it: reported.
+pub const AFTER_WAITING: usize = 1_024;
 /// Channels of one room. Past it: refused at start.
 pub const CHANNELS: usize = 64;
 /// Columns of one channel. Past it: refused at start.
@@ -66,8 +74,12 @@ pub const TOMBSTONE_PAYLOAD_DAYS: i64 = 1;
 pub const SNAPSHOT_ROWS: usize = 1_000;
 /// Milliseconds between a client's pings.
 pub const PING_MS: u64 = 25_000;
-/// Bytes not yet written to one socket. Past it: close 1013.
+/// Bytes not yet written to one socket. Past it: it is not read, and gets a catch-up.
 pub const SOCKET_BACKLOG_BYTES: usize = 4 << 20;
+/// The head of an HTTP request. Past it: status 431.
+pub const HEAD_BYTES: usize = 32 << 10;
+/// Milliseconds that the head of an HTTP request may take. Past it the connection is closed.
+pub const HEAD_MS: u64 = 10_000;
 
 /// Milliseconds of a day.
 pub const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
@@ -122,6 +134,10 @@ mod tests {
             ("`admission_bytes`", bytes(ADMISSION_BYTES)),
             ("`door_ms`", grouped(DOOR_MS)),
             ("`door_waiting`", grouped(DOOR_WAITING as u64)),
+            ("`prepared_bytes`", bytes(PREPARED_BYTES)),
+            ("`hook_ms`", grouped(HOOK_MS)),
+            ("`hooks_waiting`", HOOKS_WAITING.to_string()),
+            ("`after_waiting`", grouped(AFTER_WAITING as u64)),
             ("`channels`", CHANNELS.to_string()),
             ("`columns`", COLUMNS.to_string()),
             ("`sql_bytes`", bytes(SQL_BYTES)),
@@ -134,6 +150,8 @@ mod tests {
             ("`snapshot_rows`", grouped(SNAPSHOT_ROWS as u64)),
             ("`ping_ms`", grouped(PING_MS)),
             ("`socket_backlog_bytes`", bytes(SOCKET_BACKLOG_BYTES)),
+            ("`head_bytes`", bytes(HEAD_BYTES)),
+            ("`head_ms`", grouped(HEAD_MS)),
         ] {
             assert_eq!(spec_value(name), value, "{name}");
         }

@@ -15,7 +15,7 @@ pub(crate) struct Connection {
 }
 
 /// What a socket speaks (SPEC 8.2).
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) enum Protocol {
     /// Its first frame decides.
     Unknown,

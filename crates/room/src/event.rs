@@ -1,10 +1,10 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
-use partysync_protocol::Millis;
+use partysync_protocol::{Millis, Version};
 use serde::{Deserialize, Serialize};
 
-use crate::ConnectionState;
+use crate::{Applied, ConnectionState, Vetted};
 
 /// One socket, as the home numbers it. Never used twice within a home's lifetime.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -44,6 +44,15 @@ pub enum Event {
         /// The frame, at most [`limits::FRAME_BYTES`](partysync_protocol::limits::FRAME_BYTES) long.
         text: String,
     },
+    /// A text frame came that the app had a say in first.
+    Vetted {
+        /// On which socket.
+        connection: ConnectionId,
+        /// The frame, as in [`Event::Text`].
+        text: String,
+        /// What the app said.
+        vetted: Vetted,
+    },
     /// A binary frame came.
     Binary {
         /// On which socket.
@@ -53,6 +62,13 @@ pub enum Event {
     Closed {
         /// Which.
         connection: ConnectionId,
+    },
+    /// A slow reader, for which broadcasts were left out, has read what it got: it is to be told what it missed (SPEC 8.25).
+    CatchUp {
+        /// Which socket.
+        connection: ConnectionId,
+        /// The [`since`](Effect::Broadcast::since) of the first broadcast that was left out.
+        since: Version,
     },
     /// The time that [`Effect::WakeAt`] asked for has come, or may have.
     Alarm,
@@ -99,6 +115,9 @@ pub enum Effect {
         to: Arc<[ConnectionId]>,
         /// but not to this one.
         except: Option<ConnectionId>,
+        /// It tells what happened after this version: a home that leaves it out for a socket, and all broadcasts that follow, asks with
+        /// [`Event::CatchUp`] for what the socket missed.
+        since: Version,
         /// The text.
         frame: Frame,
     },
@@ -114,6 +133,8 @@ pub enum Effect {
     /// Send [`Event::Alarm`] once, at this time or at once if it is past, instead of the time asked for before; `None`: not
     /// at all. It is sent when the time differs from what was asked for before, and after each alarm.
     WakeAt(Option<Millis>),
+    /// Tell the app's hook: an action was applied of which the home wants to know (see [`Vetted::Action`]).
+    Applied(Box<Applied>),
     /// Tell the operator.
     Report(Report),
 }

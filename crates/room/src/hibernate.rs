@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use partysync_model::{Db, DbError};
-use partysync_protocol::{ClientId, Cursor, Version, v1};
+use partysync_protocol::{ClientId, Cursor, Version};
 use serde::{Deserialize, Serialize};
 
 use crate::connection::{Connection, Joined, Protocol};
@@ -105,7 +105,7 @@ impl<S: SyncServer, D: Db> Room<S, D> {
             }
             Spoken::Closing => Protocol::Closing,
         };
-        match self.missed(&protocol, held) {
+        match self.changed_after(protocol, held) {
             Ok(Some(frames)) => {
                 self.connections.restore(id, Connection { info, protocol });
                 Reply::Frames(id, frames)
@@ -118,7 +118,7 @@ impl<S: SyncServer, D: Db> Room<S, D> {
     }
 
     /// What leads a socket from a cursor to the room's newest version. `None` if its history is another one.
-    fn missed(&mut self, protocol: &Protocol, held: Cursor) -> Result<Option<Vec<Frame>>, DbError> {
+    fn changed_after(&mut self, protocol: Protocol, held: Cursor) -> Result<Option<Vec<Frame>>, DbError> {
         if held == self.head.cursor {
             return Ok(Some(Vec::new()));
         }
@@ -126,19 +126,7 @@ impl<S: SyncServer, D: Db> Room<S, D> {
         if held.version < self.floor || !is_ours {
             return Ok(None);
         }
-        let mut frames = Vec::new();
-        match protocol {
-            Protocol::V2 { joined: Some(_) } => frames.push(self.catch_up(held.version)?),
-            Protocol::V1 { synced } => {
-                for channel in (0..self.channels.len()).filter(|channel| synced & 1 << channel != 0) {
-                    let (live, dead) = self.v1_changes(channel, held.version)?;
-                    let name = &self.channels[channel].name;
-                    frames.extend([live, dead].iter().filter(|r| !r.is_empty()).map(|r| v1::update(name, r).into()));
-                }
-            }
-            _ => {}
-        }
-        Ok(Some(frames))
+        self.changed_since(protocol, held.version)
     }
 }
 

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
-use partysync_protocol::limits;
+use partysync_protocol::{ErrorCode, Token, WireError, limits};
 
 use crate::RoomName;
 
@@ -27,10 +27,6 @@ pub struct Join {
     /// What proves who it is, if the client sent something: SPEC 13.1 says where.
     pub token: Option<Token>,
 }
-
-/// A secret that a client sent to prove who it is. It is in no log: `Debug` does not show it.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Token(String);
 
 /// The door's yes: who came in, as actions and hooks see it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -61,18 +57,6 @@ impl Join {
     /// The first header of this name, which is in lower case.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
-    }
-}
-
-impl Token {
-    /// A token, as the client sent it.
-    pub fn new(token: impl Into<String>) -> Self {
-        Token(token.into())
-    }
-
-    /// The secret itself.
-    pub fn as_str(&self) -> &str {
-        &self.0
     }
 }
 
@@ -144,6 +128,16 @@ impl Refusal {
     pub fn text(&self) -> &str {
         &self.text
     }
+
+    /// What a version 2 `join` that is refused is answered (SPEC 13.3).
+    pub fn to_wire(&self) -> WireError {
+        let code = match self.status {
+            ..500 => ErrorCode::NotAllowed,
+            500 => ErrorCode::AppError,
+            _ => ErrorCode::Busy,
+        };
+        WireError { text: self.text.clone().into_owned(), ..code.into() }
+    }
 }
 
 impl fmt::Debug for Join {
@@ -157,12 +151,6 @@ impl fmt::Debug for Join {
             .field("headers", &names(&self.headers))
             .field("token", &self.token)
             .finish()
-    }
-}
-
-impl fmt::Debug for Token {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Token(..)")
     }
 }
 

@@ -36,7 +36,8 @@ pub(crate) enum Reply {
         cursor: Option<Cursor>,
         born: Option<Version>,
     },
-    Leave(ConnectionId),
+    /// Why, if not because the client asked.
+    Leave(ConnectionId, Option<WireError>),
     /// `work` is an index into the batch's steps.
     Action {
         connection: ConnectionId,
@@ -44,6 +45,10 @@ pub(crate) enum Reply {
         reply: ActionReply,
     },
     Alarm(usize),
+    CatchUp {
+        connection: ConnectionId,
+        since: Version,
+    },
 }
 
 /// How an action's sender wants its answer.
@@ -92,9 +97,9 @@ impl<S: SyncServer, D: Db> Room<S, D> {
                 Reply::Join { connection, client, cursor, born } => {
                     self.join(connection, client, cursor, born, effects)
                 }
-                Reply::Leave(to) => {
+                Reply::Leave(to, error) => {
                     self.connections.set_joined(to, None);
-                    let left = v2::Left { room: self.name.address().into(), error: None };
+                    let left = v2::Left { room: self.name.address().into(), error };
                     effects.push(Effect::Send { to, frame: v2::encode(&left).into() });
                 }
                 Reply::Action { connection, work, reply } => {
@@ -112,6 +117,7 @@ impl<S: SyncServer, D: Db> Room<S, D> {
                     self.alarm_done(ran);
                     self.v1_broadcast_all(&ran.made, effects);
                 }
+                Reply::CatchUp { connection, since } => self.tell_missed(connection, since, effects),
             }
         }
         self.send_patch(listeners, before, ran, effects);
@@ -125,7 +131,7 @@ impl<S: SyncServer, D: Db> Room<S, D> {
         }
         let changes = ran.iter().flat_map(|r| &r.made).flat_map(|m| &m.changes);
         let frame = patch(self.name.address(), &self.channels, before.version, after, changes);
-        effects.push(Effect::Broadcast { to, except: None, frame });
+        effects.push(Effect::Broadcast { to, except: None, since: before.version, frame });
     }
 
     fn v1_action(&mut self, to: ConnectionId, channel: usize, id: &str, ran: &Ran, effects: &mut Vec<Effect>) {
@@ -141,11 +147,12 @@ impl<S: SyncServer, D: Db> Room<S, D> {
                 self.v1_broadcast_all(others, effects);
                 let mut elsewhere = self.v1_rows(own);
                 let rows = elsewhere.remove(&channel).unwrap_or_default();
-                self.v1_broadcast(elsewhere, None, effects);
+                let since = own.head.cursor.version - 1;
+                self.v1_broadcast(elsewhere, None, since, effects);
                 if !rows.is_empty() {
                     let frame = v1::success(&name, id, &rows).into();
                     effects.push(Effect::Send { to, frame });
-                    self.v1_broadcast(BTreeMap::from([(channel, rows)]), Some(to), effects);
+                    self.v1_broadcast(BTreeMap::from([(channel, rows)]), Some(to), since, effects);
                     return;
                 }
                 rows
@@ -172,16 +179,23 @@ impl<S: SyncServer, D: Db> Room<S, D> {
     fn v1_broadcast_all(&mut self, made: &[Made], effects: &mut Vec<Effect>) {
         for made in made {
             let rows = self.v1_rows(made);
-            self.v1_broadcast(rows, None, effects);
+            self.v1_broadcast(rows, None, made.head.cursor.version - 1, effects);
         }
     }
 
-    fn v1_broadcast(&mut self, rows: BTreeMap<usize, String>, except: Option<ConnectionId>, effects: &mut Vec<Effect>) {
+    /// Sends rows that changed after `since` to all who listen to their channels.
+    fn v1_broadcast(
+        &mut self,
+        rows: BTreeMap<usize, String>,
+        except: Option<ConnectionId>,
+        since: Version,
+        effects: &mut Vec<Effect>,
+    ) {
         for (channel, rows) in rows {
             let to = self.connections.v1_listeners(channel);
             if to.iter().any(|c| Some(*c) != except) {
                 let frame = v1::update(&self.channels[channel].name, &rows).into();
-                effects.push(Effect::Broadcast { to, except, frame });
+                effects.push(Effect::Broadcast { to, except, since, frame });
             }
         }
     }
@@ -254,14 +268,20 @@ impl<S: SyncServer, D: Db> Room<S, D> {
         if let Some(frame) = cached {
             return Ok(frame.clone());
         }
+        let rows = self.all_live(channel)?;
+        let frame = Frame::from(v1::sync(&self.channels[channel].name, &rows));
+        self.snapshots.v1.insert(channel, frame.clone());
+        Ok(frame)
+    }
+
+    /// All live rows of a channel, separated by commas.
+    pub(crate) fn all_live(&mut self, channel: usize) -> Result<String, DbError> {
         let mut rows = String::new();
         read_live(&mut self.db, &self.channels[channel], &mut |row| {
             push_comma(&mut rows);
             rows.push_str(row);
         })?;
-        let frame = Frame::from(v1::sync(&self.channels[channel].name, &rows));
-        self.snapshots.v1.insert(channel, frame.clone());
-        Ok(frame)
+        Ok(rows)
     }
 
     /// Live rows and tombstones changed after a version.
@@ -288,6 +308,14 @@ impl<S: SyncServer, D: Db> Room<S, D> {
         if let Some(frame) = self.snapshots.at(self.head.cursor.version).v1_dead.get(&channel) {
             return Ok(frame.clone());
         }
+        let dead = self.all_dead(channel)?;
+        let frame = (!dead.is_empty()).then(|| Frame::from(v1::update(&self.channels[channel].name, &dead)));
+        self.snapshots.v1_dead.insert(channel, frame.clone());
+        Ok(frame)
+    }
+
+    /// All tombstones of a channel whose rows did not come back, separated by commas.
+    pub(crate) fn all_dead(&mut self, channel: usize) -> Result<String, DbError> {
         let table = &self.channels[channel];
         let mut dead = String::new();
         for (id, _) in store::tombstones(&mut self.db, table.number)? {
@@ -296,9 +324,7 @@ impl<S: SyncServer, D: Db> Room<S, D> {
                 let _ = push_tombstone(&mut dead, id.as_ref(), table.columns.len(), self.head.at);
             }
         }
-        let frame = (!dead.is_empty()).then(|| Frame::from(v1::update(&table.name, &dead)));
-        self.snapshots.v1_dead.insert(channel, frame.clone());
-        Ok(frame)
+        Ok(dead)
     }
 
     fn join(

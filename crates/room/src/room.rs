@@ -11,9 +11,9 @@ use crate::event::{ConnectionId, Effect, Event, Input, Report};
 use crate::instance::Instance;
 use crate::purge::{self, Timers};
 use crate::reply::{ActionReply, Reply, Snapshots};
-use crate::step::{ActionWork, Clients, Outcome, Ran, Sender, Work};
+use crate::step::{ActionWork, Clients, Hooked, Outcome, Ran, Sender, Work};
 use crate::store::Head;
-use crate::{ConnectionInfo, SyncServer};
+use crate::{Applied, ConnectionInfo, SyncServer, Vetted};
 
 /// How long after an alarm failed it runs again; doubled for each time it failed before.
 const ALARM_RETRY_MS: Millis = 2_000;
@@ -92,6 +92,7 @@ impl<S: SyncServer, D: Db> Room<S, D> {
             ran.extend(self.run_group(group));
         }
         self.reply_all(before, replies, &ran, effects);
+        effects.extend(works.iter().zip(&ran).filter_map(|(work, ran)| self.applied(work, ran)));
         effects.extend(ran.iter().filter_map(|r| r.report.clone()).map(Effect::Report));
         self.keep_house(effects);
     }
@@ -130,6 +131,7 @@ impl<S: SyncServer, D: Db> Room<S, D> {
                 self.connections.close(connection);
                 None
             }
+            Event::CatchUp { connection, since } => Some(Reply::CatchUp { connection, since }),
             Event::Alarm => {
                 // The home has no alarm any more: it is told anew when to ring.
                 self.wake_at = None;
@@ -138,6 +140,7 @@ impl<S: SyncServer, D: Db> Room<S, D> {
             }
             Event::Binary { connection } => self.binary(connection),
             Event::Text { connection, text } => self.text(connection, &text, works),
+            Event::Vetted { connection, text, vetted } => self.vetted(connection, &text, vetted, works),
         }
     }
 
@@ -147,6 +150,38 @@ impl<S: SyncServer, D: Db> Room<S, D> {
         }
         self.connections.open(connection, info);
         None
+    }
+
+    /// A frame that the app had a say in.
+    fn vetted(&mut self, connection: ConnectionId, text: &str, vetted: Vetted, works: &mut Vec<Work>) -> Option<Reply> {
+        match vetted {
+            Vetted::Action { prepared, tell } => {
+                let reply = self.text(connection, text, works);
+                if let (Some(Reply::Action { work, .. }), Some(Work::Action(action))) = (&reply, works.last_mut()) {
+                    debug_assert_eq!(*work, action.place, "the action's own work is the last");
+                    action.hooked = Some(Box::new(Hooked { prepared, tell }));
+                }
+                reply
+            }
+            Vetted::Join(answer) => {
+                let Connection { protocol: Protocol::V2 { .. }, info } = self.connections.get_mut(connection)? else {
+                    // To version 1 it is no join.
+                    return self.text(connection, text, works);
+                };
+                match answer {
+                    Ok(admission) => {
+                        info.identity = admission.identity().map(str::to_owned);
+                        info.data = admission.data().cloned();
+                        self.text(connection, text, works)
+                    }
+                    Err(error) => {
+                        // At once: nothing behind it in the batch is of somebody in the room.
+                        self.connections.set_joined(connection, None);
+                        Some(Reply::Leave(connection, Some(error)))
+                    }
+                }
+            }
+        }
     }
 
     /// Version 1 ignores binary frames (SPEC 12.2), version 2 has none (SPEC 8.27).
@@ -202,6 +237,7 @@ impl<S: SyncServer, D: Db> Room<S, D> {
             action: action.to_owned(),
             author: info.identity,
             data: info.data,
+            hooked: None,
         }));
         Reply::Action {
             connection,
@@ -248,14 +284,22 @@ impl<S: SyncServer, D: Db> Room<S, D> {
                 let (author, data) = (info.identity.clone(), info.data.clone());
                 let action = action.get().to_owned();
                 let channel = self.channel_index(&channel).ok_or(ErrorCode::UnknownChannel);
-                works.push(Work::Action(ActionWork { sender, channel, place: works.len(), action, author, data }));
+                works.push(Work::Action(ActionWork {
+                    sender,
+                    channel,
+                    place: works.len(),
+                    action,
+                    author,
+                    data,
+                    hooked: None,
+                }));
                 Reply::Action { connection, work: works.len() - 1, reply: ActionReply::V2 { number } }
             }
             (v2::Up::Have { number, .. }, Some(joined)) if in_room => {
                 joined.known = joined.known.max(number);
                 Reply::None
             }
-            (v2::Up::Leave { .. }, Some(_)) if in_room => Reply::Leave(connection),
+            (v2::Up::Leave { .. }, Some(_)) if in_room => Reply::Leave(connection, None),
             (v2::Up::Action { room, .. } | v2::Up::Have { room, .. } | v2::Up::Leave { room }, _) => {
                 error(Some(&room), ErrorCode::NotJoined)
             }
@@ -285,8 +329,24 @@ impl<S: SyncServer, D: Db> Room<S, D> {
             action: String::new(),
             author,
             data,
+            hooked: None,
         }));
         Some(Reply::Action { connection, work: works.len() - 1, reply: ActionReply::V2 { number } })
+    }
+
+    /// What the home wants to know of an action that made a version.
+    fn applied(&self, work: &Work, ran: &Ran) -> Option<Effect> {
+        let (Work::Action(work), Outcome::Applied { version, own: true }) = (work, &ran.outcome) else { return None };
+        work.hooked.as_ref().filter(|hooked| hooked.tell)?;
+        let channel = self.channels.get(work.channel.ok()?)?.name.clone();
+        Some(Effect::Applied(Box::new(Applied {
+            room: self.name.clone(),
+            channel,
+            action: work.action.clone(),
+            author: work.author.clone(),
+            data: work.data.clone(),
+            version: *version,
+        })))
     }
 
     pub(crate) fn channel_index(&self, name: &str) -> Option<usize> {

@@ -48,6 +48,7 @@ pub struct Call<'a> {
     pub(crate) action: &'a str,
     pub(crate) author: Option<&'a str>,
     pub(crate) data: Option<&'a str>,
+    pub(crate) prepared: Option<&'a str>,
 }
 
 impl<'a> Call<'a> {
@@ -69,6 +70,11 @@ impl<'a> Call<'a> {
     /// What else the app's door found out about the sender, as JSON.
     pub fn data(&self) -> Option<&'a str> {
         self.data
+    }
+
+    /// What the app's hook before actions prepared, as JSON (SPEC 13.8).
+    pub fn prepared(&self) -> Option<&'a str> {
+        self.prepared
     }
 
     /// Decodes the action and applies it to the typed tables: what most apps' `on_action` consists of.

@@ -39,6 +39,17 @@ pub(crate) struct ActionWork {
     pub(crate) action: String,
     pub(crate) author: Option<String>,
     pub(crate) data: Option<Arc<str>>,
+    /// If the app has hooks.
+    pub(crate) hooked: Option<Box<Hooked>>,
+}
+
+/// What an app with hooks said to an action, or wants to know of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Hooked {
+    /// What the hook before actions prepared, or why it failed the action.
+    pub(crate) prepared: Result<Option<Arc<str>>, ActionError>,
+    /// The home wants to know when it is applied.
+    pub(crate) tell: bool,
 }
 
 /// How an action is named, so that it runs once.
@@ -236,13 +247,17 @@ impl<S: SyncServer> Stepper<'_, S> {
             action: &work.action,
             author: work.author.as_deref(),
             data: work.data.as_deref(),
+            prepared: work.prepared(),
         };
         let mut body = |server: &mut S, tx: &mut Tx<'_>| server.on_action(tx, &call);
         let now = self.input.now;
         let mut settle = |db: &mut dyn Db, version| settle_applied(db, work, client.as_ref(), version, now);
         let seed = work.seed(self.input);
         let plan = Plan { origin: Origin::Action, seed, who, claims: Some(channel), takes_alarm: false };
-        let done = self.on_instance(db, &plan, &mut body, &mut settle)?;
+        let done = match work.failed_before() {
+            None => self.on_instance(db, &plan, &mut body, &mut settle)?,
+            Some(error) => Err(error.clone()),
+        };
         let error = match done {
             Ok(version) => {
                 self.remember(name, client, work);
@@ -256,7 +271,7 @@ impl<S: SyncServer> Stepper<'_, S> {
             Ok(None) => {}
             Err(error) => return Ok((Outcome::Unsettled(ActionError::from(error).to_wire()), None)),
         }
-        let report = report("on_action", &error);
+        let report = report(if work.failed_before().is_none() { "on_action" } else { "before_action" }, &error);
         if error.code().retry() == partysync_protocol::Retry::Later {
             return Ok((Outcome::Unsettled(error.to_wire()), report));
         }
@@ -468,6 +483,15 @@ impl ActionWork {
                 Some(format!("v1:{}:{identity}:{key}", identity.len()))
             }
         }
+    }
+
+    fn prepared(&self) -> Option<&str> {
+        self.hooked.as_ref()?.prepared.as_ref().ok()?.as_deref()
+    }
+
+    /// Why the app's hook failed it.
+    fn failed_before(&self) -> Option<&ActionError> {
+        self.hooked.as_ref()?.prepared.as_ref().err()
     }
 
     fn seed(&self, input: Input) -> Seed {

@@ -212,7 +212,7 @@ fn spec_11_socket_rooms_at_the_limit_and_one_past_it() {
     mirror.join(&mut world);
     let rooms = world.sent_to(1)[0]["rooms"].as_u64().unwrap();
     assert_eq!(rooms, 1, "more than one is to come");
-    let second = v2::Up::Join { room: "shop/b".into(), client: mirror.client, cursor: None, born: None };
+    let second = v2::Up::Join { room: "shop/b".into(), client: mirror.client, cursor: None, born: None, token: None };
     world.handle(vec![Event::text(mirror.connection, second.encode()), mirror.action(1, "nothing", Json::Null)]);
     let sent = world.sent_to(1);
     assert_eq!(sent[0]["error"]["code"], "too_many_rooms");
@@ -292,7 +292,8 @@ fn spec_11_clients_kept_for_days_at_the_limit_and_one_past_it() {
         let first = mirror.action(1, "new", Json::Null);
         world.handle(vec![first, Event::Closed { connection: mirror.connection }]);
         wake_after(&mut world, limits::CLIENT_DAYS * DAY_MS + late_ms);
-        let join = v2::Up::Join { room: ROOM.into(), client: mirror.client, cursor: None, born: mirror.born };
+        let join =
+            v2::Up::Join { room: ROOM.into(), client: mirror.client, cursor: None, born: mirror.born, token: None };
         let hello = v2::Up::Hello { versions: vec![2] };
         let (c, texts) = (ConnectionId(2), [hello.encode(), join.encode()]);
         let events = [Event::opened(c)].into_iter().chain(texts.map(|text| Event::text(c, text)));

@@ -108,7 +108,7 @@ fn spec_6_7_a_client_is_dropped_after_90_days_and_told_so() {
         world.now = START + day * DAY_MS;
         world.handle(vec![Event::Alarm]);
     }
-    let join = v2::Up::Join { room: ROOM.into(), client: mirror.client, cursor: None, born: mirror.born };
+    let join = v2::Up::Join { room: ROOM.into(), client: mirror.client, cursor: None, born: mirror.born, token: None };
     world.handle(vec![Event::text(mirror.connection, join.encode())]);
     assert_eq!(world.sent_to(1)[0]["known"], json!(false));
 }
@@ -118,7 +118,7 @@ fn spec_6_7_a_client_that_was_never_dropped_is_as_good_as_known() {
     let (mut world, mut mirror) = joined();
     let known = |world: &mut World, born: Option<u64>, byte: u8| {
         let client = partysync_protocol::ClientId::from_random([byte; 16]);
-        let join = v2::Up::Join { room: ROOM.into(), client, cursor: None, born };
+        let join = v2::Up::Join { room: ROOM.into(), client, cursor: None, born, token: None };
         world.handle(vec![Event::text(ConnectionId(1), join.encode())]);
         world.sent_to(1)[0]["known"] == json!(true)
     };
@@ -147,7 +147,8 @@ fn spec_6_1_a_client_belongs_to_the_first_identity_that_used_it() {
         info: ConnectionInfo { identity: Some(identity.to_owned()), ..ConnectionInfo::default() },
     };
     let hello = v2::Up::Hello { versions: vec![2] }.encode();
-    let join = v2::Up::Join { room: ROOM.into(), client: mirror.client, cursor: None, born: None }.encode();
+    let join =
+        v2::Up::Join { room: ROOM.into(), client: mirror.client, cursor: None, born: None, token: None }.encode();
     let enter = |c: u64| vec![Event::text(ConnectionId(c), hello.clone()), Event::text(ConnectionId(c), join.clone())];
     world.handle([vec![open(1, "ann")], enter(1), vec![mirror.action(1, "put", item("a"))]].concat());
     mirror.see(&world.effects);
@@ -288,7 +289,13 @@ fn spec_8_6_an_action_that_cannot_be_read_does_not_hold_up_those_behind_it() {
 #[test]
 fn spec_8_28_who_joins_again_still_gets_what_it_asked_for_before() {
     let (mut world, mut mirror) = joined();
-    let join = v2::Up::Join { room: ROOM.into(), client: mirror.client, cursor: mirror.cursor, born: mirror.born };
+    let join = v2::Up::Join {
+        room: ROOM.into(),
+        client: mirror.client,
+        cursor: mirror.cursor,
+        born: mirror.born,
+        token: None,
+    };
     let events = vec![
         mirror.action(1, "put", item("a")),
         Event::text(mirror.connection, join.encode()),

@@ -4,15 +4,18 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use partysync_room::{Admission, Join, Refusal, SyncServer};
+use partysync_model::ActionError;
+use partysync_room::{Admission, Applied, Attempt, Join, Refusal, SyncServer};
 
 use crate::data::DataDir;
 use crate::door::{Door, Doors};
+use crate::hooks::{After, Before, Hooks};
 use crate::http::Front;
 use crate::origins::Origins;
-use crate::party::{self, Party};
+use crate::party::{self, Open, Party};
 use crate::pool::Pool;
 use crate::random::Random;
+use crate::rate::Rates;
 use crate::rooms::Rooms;
 use crate::{Server, clock};
 
@@ -22,17 +25,23 @@ const WRITERS: usize = 8;
 /// How long a room stays in memory when nobody uses it (P12).
 const IDLE_MS: u64 = 10_000;
 
+/// How long stopping may take. Less than the 90 s after which systemd kills, and more than slow readers get for their farewell.
+const STOP_MS: u64 = 30_000;
+
 /// What a server is made of.
 #[must_use]
 pub struct Builder {
     data: PathBuf,
     prefix: String,
-    parties: Vec<(String, Party)>,
+    parties: Vec<(String, Open)>,
     writers: usize,
     idle_ms: u64,
     doors: BTreeMap<String, Doors>,
+    hooks: BTreeMap<String, Hooks>,
     token_param: String,
     origins: Option<Vec<String>>,
+    stop_ms: u64,
+    rates: Rates,
 }
 
 /// A server cannot be made.
@@ -71,9 +80,9 @@ pub enum BuildError {
     /// Two parties have one name.
     #[error("there are two parties named {0:?}")]
     PartyTwice(String),
-    /// A door is for a party that is not there.
-    #[error("there is a door for the party {0:?}, but no such party")]
-    DoorWithoutParty(String),
+    /// A door or a hook is for a party that is not there.
+    #[error("there is a door or a hook for the party {0:?}, but no such party")]
+    UnknownParty(String),
     /// What should be an origin is none.
     #[error(
         "{0:?} is no origin: write scheme://host or scheme://host:port, where the host may begin with `*.`, and no path"
@@ -99,8 +108,11 @@ impl Default for Builder {
             writers: WRITERS,
             idle_ms: IDLE_MS,
             doors: BTreeMap::new(),
+            hooks: BTreeMap::new(),
             token_param: "token".to_owned(),
             origins: None,
+            stop_ms: STOP_MS,
+            rates: Rates::default(),
         }
     }
 }
@@ -171,6 +183,63 @@ impl Builder {
         self
     }
 
+    /// Runs before each action of a party: the place to ask another service, which an action itself cannot do.
+    ///
+    /// What it returns is what [`Call::prepared`](partysync_room::Call::prepared) says, as JSON; an error fails the action as an error of the
+    /// action's own does. The room does not wait, nor do other clients; what the same client sends behind the action does. It has
+    /// [`HOOK_MS`](partysync_protocol::limits::HOOK_MS), and [`HOOKS_WAITING`](partysync_protocol::limits::HOOKS_WAITING) of a room may run at once: past
+    /// either the client is told to try later.
+    ///
+    /// It may run more than once for one action, which a client may send again: it should look things up, not change them. And by the time the
+    /// action is applied, what it found may be old.
+    ///
+    /// ```
+    /// use partysync_room::Attempt;
+    /// use partysync_model::ActionError;
+    /// use serde_json::{Value, json};
+    ///
+    /// async fn price(attempt: Attempt) -> Result<Option<Value>, ActionError> {
+    ///     if attempt.author.is_none() {
+    ///         return Err(ActionError::reject("sign_in", "Sign in to order."));
+    ///     }
+    ///     // A real one asks a shop.
+    ///     Ok(Some(json!({"cents": 1200})))
+    /// }
+    ///
+    /// let server = partysync_server::Server::builder()
+    ///     // .party("orders", || Orders)
+    ///     .before_action("orders", price);
+    /// ```
+    pub fn before_action<P>(
+        mut self,
+        party: impl Into<String>,
+        prepare: impl Fn(Attempt) -> P + Send + Sync + 'static,
+    ) -> Self
+    where
+        P: Future<Output = Result<Option<serde_json::Value>, ActionError>> + Send + 'static,
+    {
+        self.hooks.entry(party.into()).or_default().before = Some(Before::new(prepare));
+        self
+    }
+
+    /// Runs after each action of a party that made a version, once that is on disk.
+    ///
+    /// Nothing waits for it, and runs of it have no order. It has [`HOOK_MS`](partysync_protocol::limits::HOOK_MS), and
+    /// [`AFTER_WAITING`](partysync_protocol::limits::AFTER_WAITING) may run at once; past either, and if it fails, that is reported and not
+    /// tried again. It does not run if the process ends first. What must not be lost belongs in the outbox.
+    pub fn after_action<T, E>(
+        mut self,
+        party: impl Into<String>,
+        tell: impl Fn(Applied) -> T + Send + Sync + 'static,
+    ) -> Self
+    where
+        T: Future<Output = Result<(), E>> + Send + 'static,
+        E: std::fmt::Display,
+    {
+        self.hooks.entry(party.into()).or_default().after = Some(After::new(tell));
+        self
+    }
+
     /// The parameter of a URL's query that is taken as the token of who sends no `Authorization: Bearer`: a page cannot set headers
     /// of a socket. The default is `token`.
     ///
@@ -208,6 +277,26 @@ impl Builder {
         self
     }
 
+    /// Milliseconds that stopping may take: past it [`Server::shutdown`] gives up. The default is 30,000. Clients that read
+    /// slowly need up to 5,000 of them.
+    pub fn stop_ms(mut self, stop_ms: u64) -> Self {
+        self.stop_ms = stop_ms;
+        self
+    }
+
+    /// How many frames a second each connection may send. Past it the connection is not read for a while, so nothing is
+    /// lost. In one moment as many may come as else in a second. The default is no limit; 0 is taken as 1.
+    pub fn connection_rate(mut self, frames_per_second: u32) -> Self {
+        self.rates.connection = Some(frames_per_second);
+        self
+    }
+
+    /// How many frames a second all connections of a room together may send, likewise.
+    pub fn room_rate(mut self, frames_per_second: u32) -> Self {
+        self.rates.room = Some(frames_per_second);
+        self
+    }
+
     /// Makes the server and locks its data directory, until the server and all its sockets are gone.
     ///
     /// # Errors
@@ -218,34 +307,39 @@ impl Builder {
         if !prefix_is_plain || self.prefix.ends_with('/') || self.prefix.contains(['{', '}', '?', '#']) {
             return Err(BuildError::Prefix(self.prefix));
         }
-        let parties = named(self.parties)?;
-        if let Some(party) = self.doors.keys().find(|party| !parties.contains_key(*party)) {
-            return Err(BuildError::DoorWithoutParty(party.clone()));
-        }
+        let parties = named(self.parties, self.doors, self.hooks)?;
         let origins =
             self.origins.map(|origins| Origins::only(origins.iter().map(String::as_str)).map_err(str::to_owned));
         let origins = origins.transpose().map_err(BuildError::Origin)?.unwrap_or_default();
-        let front = Front { prefix: self.prefix, origins, token_param: self.token_param, doors: self.doors };
+        let front = Front { prefix: self.prefix, origins, token_param: self.token_param };
         let data = DataDir::lock(self.data)?;
         let random = Random::from_os().map_err(BuildError::Random)?;
         let pool = Pool::new(self.writers).map_err(BuildError::Threads)?;
-        let rooms = Rooms::new(data, parties, pool, random, Duration::from_millis(self.idle_ms));
+        let rooms = Rooms::new(data, parties, pool, random, Duration::from_millis(self.idle_ms), self.rates);
         clock::start(&rooms).map_err(BuildError::Threads)?;
-        Ok(Server::new(rooms, Arc::new(front)))
+        Ok(Server::new(rooms, Arc::new(front), Duration::from_millis(self.stop_ms)))
     }
 }
 
-fn named(parties: Vec<(String, Party)>) -> Result<BTreeMap<String, Party>, BuildError> {
+fn named(
+    parties: Vec<(String, Open)>,
+    mut doors: BTreeMap<String, Doors>,
+    mut hooks: BTreeMap<String, Hooks>,
+) -> Result<BTreeMap<String, Party>, BuildError> {
     let mut named = BTreeMap::new();
-    for (name, party) in parties {
+    for (name, open) in parties {
         if !party::is_party_name(&name) {
             return Err(BuildError::PartyName(name));
         }
-        if named.insert(name.clone(), party).is_some() {
+        let (doors, hooks) = (doors.remove(&name).unwrap_or_default(), hooks.remove(&name).unwrap_or_default());
+        if named.insert(name.clone(), Party { open, doors, hooks }).is_some() {
             return Err(BuildError::PartyTwice(name));
         }
     }
-    Ok(named)
+    match doors.into_keys().chain(hooks.into_keys()).next() {
+        Some(unknown) => Err(BuildError::UnknownParty(unknown)),
+        None => Ok(named),
+    }
 }
 
 impl std::fmt::Debug for BuildError {
@@ -263,6 +357,8 @@ impl std::fmt::Debug for Builder {
             .field("parties", &parties)
             .field("writers", &self.writers)
             .field("idle_ms", &self.idle_ms)
+            .field("stop_ms", &self.stop_ms)
+            .field("rates", &self.rates)
             .finish()
     }
 }

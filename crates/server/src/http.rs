@@ -1,20 +1,22 @@
 //! Requests for rooms (SPEC 12.12): from a URL to a room, or to the status that says why not.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use axum::extract::{FromRequestParts, Request, WebSocketUpgrade};
-use axum::http::request::Parts;
-use axum::http::{StatusCode, Uri, header};
+use axum::extract::Request;
+use axum::http::{HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
+use hyper::upgrade::OnUpgrade;
 use partysync_protocol::{ErrorCode, Fault, limits};
-use partysync_room::{Admission, ConnectionInfo, Refusal, RoomName};
+use partysync_room::{Admission, ConnectionInfo, Join, Refusal, RoomName};
 
-use crate::door::{self, Doors};
+use crate::backlog::Close;
+use crate::door::{self, Door};
+use crate::gate::Gate;
 use crate::origins::Origins;
+use crate::party::Party;
 use crate::rooms::Rooms;
-use crate::socket;
+use crate::{socket, ws};
 
 /// What stands before the rooms.
 pub(crate) struct Front {
@@ -23,8 +25,6 @@ pub(crate) struct Front {
     pub(crate) origins: Origins,
     /// The parameter of a query that is a token.
     pub(crate) token_param: String,
-    /// By the party's name.
-    pub(crate) doors: BTreeMap<String, Doors>,
 }
 
 /// Answers a request below the prefix.
@@ -47,20 +47,25 @@ pub(crate) async fn answer(rooms: Arc<Rooms>, front: &Front, request: Request) -
 /// Answers a request for a socket.
 async fn connect(rooms: Arc<Rooms>, front: &Front, request: Request) -> Result<Response, Refused> {
     let (mut parts, _) = request.into_parts();
-    let Address { name, path } = address(&rooms, front, &parts)?;
+    let Address { name, path } = room_name(&parts.uri, &front.prefix)?;
+    let party = party(&rooms, &name)?;
     let key = connection_key(&parts.uri)?;
-    let upgrade = match WebSocketUpgrade::from_request_parts(&mut parts, &()).await {
-        Ok(upgrade) => upgrade,
-        Err(rejection) => return Ok(rejection.into_response()),
+    let accept = match ws::check(&parts.method, &parts.headers) {
+        Ok(key) => ws::accept_key(key),
+        Err((StatusCode::UPGRADE_REQUIRED, text)) => return Ok(upgrade_required(text)),
+        Err((status, text)) => return Err((status, text.into())),
     };
-    let door = front.doors.get(name.party()).and_then(|doors| doors.connect.as_ref());
-    let admission = match door {
-        None => Admission::anonymous(),
-        Some(door) => match door.admit(door::join(name.clone(), path, &parts, &front.token_param)).await {
-            Ok(admission) => admission,
+    let not_upgradable = || (StatusCode::UPGRADE_REQUIRED, "This connection cannot become a WebSocket.".into());
+    let upgrade = parts.extensions.remove::<OnUpgrade>().ok_or_else(not_upgradable)?;
+    let (admission, join) = match &party.doors.connect {
+        None => (Admission::anonymous(), None),
+        Some(door) => match enter(door, door::join(name.clone(), path, &parts, &front.token_param)).await {
+            Ok((admission, join)) => (admission, Some(join)),
             // A browser hides the status and the text of a handshake from the page, but not the reason of a close (SPEC 13.4).
             Err(refusal) if refusal.is_clients_fault() && parts.headers.contains_key(header::ORIGIN) => {
-                return Ok(socket::refuse(upgrade, 4_000 + refusal.status(), refusal.text()));
+                let close = Close { code: 4_000 + refusal.status(), reason: refusal.text().to_owned().into() };
+                tokio::spawn(socket::refuse(upgrade, close));
+                return Ok(switching_protocols(&accept));
             }
             Err(refusal) => return Err(refused(&refusal)),
         },
@@ -69,14 +74,40 @@ async fn connect(rooms: Arc<Rooms>, front: &Front, request: Request) -> Result<R
     let lease = rooms.lease(&name).ok_or(stopping)?;
     lease.open().await.map_err(cannot_open)?;
     let identity = admission.identity().map(str::to_owned);
-    Ok(socket::accept(upgrade, lease, ConnectionInfo { key, identity, data: admission.data().cloned() }))
+    let info = ConnectionInfo { key, identity, data: admission.data().cloned() };
+    tokio::spawn(socket::serve(upgrade, lease, info, Gate::new(party, admission, join)));
+    Ok(switching_protocols(&accept))
+}
+
+/// Asks the door, and keeps what it was asked but for the token, which nobody needs any more.
+async fn enter(door: &Door, join: Join) -> Result<(Admission, Box<Join>), Refusal> {
+    let mut kept = Box::new(join.clone());
+    kept.token = None;
+    Ok((door.admit(join).await?, kept))
+}
+
+/// The answer that opens a WebSocket (RFC 6455, 4.2.2).
+fn switching_protocols(accept: &str) -> Response {
+    let headers =
+        [(header::CONNECTION, "upgrade"), (header::UPGRADE, "websocket"), (header::SEC_WEBSOCKET_ACCEPT, accept)];
+    (StatusCode::SWITCHING_PROTOCOLS, headers).into_response()
+}
+
+/// The answer to a WebSocket of another version, which names the one that is spoken (RFC 6455, 4.4).
+fn upgrade_required(text: &'static str) -> Response {
+    let headers = [
+        (header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static(ws::VERSION)),
+        (header::UPGRADE, HeaderValue::from_static("websocket")),
+        (header::CONNECTION, HeaderValue::from_static("upgrade")),
+    ];
+    (StatusCode::UPGRADE_REQUIRED, headers, text).into_response()
 }
 
 /// Answers any other request.
 async fn respond(rooms: &Rooms, front: &Front, request: Request) -> Result<Response, Refused> {
     let (parts, _) = request.into_parts();
-    let Address { name, path } = address(rooms, front, &parts)?;
-    if let Some(door) = front.doors.get(name.party()).and_then(|doors| doors.request.as_ref()) {
+    let Address { name, path } = room_name(&parts.uri, &front.prefix)?;
+    if let Some(door) = &party(rooms, &name)?.doors.request {
         let join = door::join(name.clone(), path, &parts, &front.token_param);
         door.admit(join).await.map_err(|refusal| refused(&refusal))?;
     }
@@ -92,12 +123,8 @@ struct Address {
     path: String,
 }
 
-fn address(rooms: &Rooms, front: &Front, parts: &Parts) -> Result<Address, Refused> {
-    let address = room_name(&parts.uri, &front.prefix)?;
-    if !rooms.parties.contains_key(address.name.party()) {
-        return Err((StatusCode::BAD_REQUEST, "There is no such party.".into()));
-    }
-    Ok(address)
+fn party<'r>(rooms: &'r Rooms, name: &RoomName) -> Result<&'r Party, Refused> {
+    rooms.parties.get(name.party()).ok_or((StatusCode::BAD_REQUEST, "There is no such party.".into()))
 }
 
 fn refused(refusal: &Refusal) -> Refused {

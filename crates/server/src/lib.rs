@@ -16,8 +16,7 @@
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
 //! let server = Server::builder().data("data").party("todos", || Todos).build()?;
 //! let listener = tokio::net::TcpListener::bind("127.0.0.1:8787").await?;
-//! let ctrl_c = async { drop(tokio::signal::ctrl_c().await) };
-//! server.serve(listener, ctrl_c).await?;
+//! server.serve(listener, partysync_server::stop_signal()?).await?;
 //! # Ok(())
 //! # }
 //! ```
@@ -27,13 +26,14 @@
 //! # How a frame travels
 //!
 //! A socket's task reads it and puts it into its room's mailbox. A job on one of a few threads that
-//! may block takes all that waits there, hands it to the room, and carries out what comes back: frames go into the
-//! outbox of each socket, whose task writes them. A room is on at most one of these threads at a time, and none of
-//! them waits for another room's disk.
+//! may block takes all that waits there, hands it to the room, and carries out what comes back: it writes to each socket what the
+//! batch has for it, in one system call. What the kernel does not take is kept, and the socket's task writes it later. A room is on at most
+//! one of these threads at a time, and none of them waits for another room's disk.
 //!
 //! Each queue has a bound. A mailbox takes [`ROOM_QUEUE`](partysync_protocol::limits::ROOM_QUEUE) frames; when it is full
 //! the sockets are not read, and TCP slows their clients. An outbox takes
-//! [`SOCKET_BACKLOG_BYTES`](partysync_protocol::limits::SOCKET_BACKLOG_BYTES); past it that one socket is closed, so that nobody waits for it.
+//! [`SOCKET_BACKLOG_BYTES`](partysync_protocol::limits::SOCKET_BACKLOG_BYTES); past it updates are left out for that one socket, and it
+//! gets one catch-up when it has read what waits.
 //! Rooms queue for a thread at most once each.
 //!
 //! # What it does not do yet
@@ -41,10 +41,14 @@
 //! An alarm fires while the process lives, whether the room is in memory or not. After a restart it fires only once
 //! somebody opens the room.
 
+mod accept;
+mod backlog;
 mod builder;
 mod clock;
 mod data;
 mod door;
+mod gate;
+mod hooks;
 mod http;
 mod job;
 mod mailbox;
@@ -53,9 +57,14 @@ mod outbox;
 mod party;
 mod pool;
 mod random;
+mod rate;
 mod rooms;
 mod server;
 mod socket;
+mod stop;
+mod transport;
+mod ws;
 
 pub use builder::{BuildError, Builder};
 pub use server::Server;
+pub use stop::{InUse, StopError, stop_signal};

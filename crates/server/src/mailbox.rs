@@ -4,13 +4,15 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use partysync_protocol::{ErrorCode, limits};
-use partysync_room::{ConnectionId, ConnectionInfo, RoomName};
+use partysync_room::{ConnectionId, ConnectionInfo, RoomName, Vetted};
 use tokio::sync::{Semaphore, oneshot};
+use tokio::time::{Instant, sleep};
 use tracing::Span;
 
 use crate::data::DataDir;
 use crate::job::Desk;
 use crate::outbox::Outbox;
+use crate::rate::Bucket;
 use crate::rooms::Lease;
 
 /// Bytes of a frame that take up one place in the queue. So a full queue of large frames is 64 MiB, not 4 GiB.
@@ -26,6 +28,8 @@ pub(crate) enum Mail {
     Frame { connection: ConnectionId, frame: Received },
     /// A socket is gone.
     Closed(ConnectionId),
+    /// A slow reader has read what it got: it is to be told what was left out.
+    CatchUp(ConnectionId),
     /// The alarm rings. The lease keeps the room in memory until it is handled.
     Alarm(Lease),
     /// Nobody has used the room for a while: leave memory, if that is still so.
@@ -38,6 +42,8 @@ pub(crate) enum Mail {
 #[derive(Debug)]
 pub(crate) enum Received {
     Text(String),
+    /// A text frame that the app had a say in.
+    Vetted(String, Box<Vetted>),
     Binary,
 }
 
@@ -49,6 +55,10 @@ pub(crate) struct Mailbox {
     queue: Mutex<Queue>,
     /// Places left for frames. Mail that is no frame needs none: there are a few of it for each socket.
     places: Semaphore,
+    /// How fast frames may come, of all sockets together.
+    rate: Option<Mutex<Bucket>>,
+    /// How many more of the app's hooks may run before actions.
+    pub(crate) hook_places: Semaphore,
     desk: Mutex<Desk>,
     /// After the desk, so that the directory's lock is let go after the room's file, whoever holds the mailbox last.
     pub(crate) data: Arc<DataDir>,
@@ -62,30 +72,40 @@ struct Queue {
 }
 
 impl Mailbox {
-    pub(crate) fn new(name: RoomName, data: Arc<DataDir>) -> Self {
+    pub(crate) fn new(name: RoomName, data: Arc<DataDir>, rate: Option<u32>) -> Self {
         Mailbox {
             // So that it is there for errors even if nothing less is logged.
             span: tracing::error_span!("room", room = %name),
             name,
             queue: Mutex::default(),
             places: Semaphore::new(limits::ROOM_QUEUE),
+            rate: rate.map(|rate| Mutex::new(Bucket::new(rate, Instant::now()))),
+            hook_places: Semaphore::new(limits::HOOKS_WAITING),
             desk: Mutex::default(),
             data,
         }
     }
 
-    /// Waits until there is a place for a frame. It is given back when the frame is taken out.
-    pub(crate) async fn reserve(&self, frame: &Received) {
-        if let Ok(places) = self.places.acquire_many(frame.places()).await {
+    /// Waits until there are places for frames, of which there may be no more than the queue has places, and until they do not come
+    /// faster than they may. The places are given back when the frames are taken out.
+    pub(crate) async fn reserve(&self, frames: &[Received]) {
+        let wait = self
+            .rate
+            .as_ref()
+            .and_then(|rate| rate.lock().unwrap_or_else(PoisonError::into_inner).take(frames.len(), Instant::now()));
+        if let Some(wait) = wait {
+            sleep(wait).await;
+        }
+        if let Ok(places) = self.places.acquire_many(frames.iter().map(Received::places).sum()).await {
             places.forget();
         }
     }
 
     /// Puts mail in. Returns whether a job must be scheduled.
     #[must_use]
-    pub(crate) fn put(&self, mail: Mail) -> bool {
+    pub(crate) fn put(&self, mail: impl IntoIterator<Item = Mail>) -> bool {
         let mut queue = self.queue();
-        queue.mail.push_back(mail);
+        queue.mail.extend(mail);
         !std::mem::replace(&mut queue.scheduled, true)
     }
 
@@ -126,7 +146,10 @@ impl Mail {
 
 impl Received {
     fn places(&self) -> u32 {
-        let bytes = if let Received::Text(text) = self { text.len() } else { 0 };
+        let bytes = match self {
+            Received::Text(text) | Received::Vetted(text, _) => text.len(),
+            Received::Binary => 0,
+        };
         // A frame has a limit of its own, far below 2^32 places.
         1 + u32::try_from(bytes / PLACE_BYTES).unwrap_or_default()
     }
@@ -142,7 +165,7 @@ mod tests {
     fn mailbox() -> (Mailbox, tempfile::TempDir) {
         let folder = tempfile::tempdir().unwrap();
         let data = Arc::new(DataDir::lock(folder.path().to_owned()).unwrap());
-        (Mailbox::new(RoomName::new("todos", "lobby"), data), folder)
+        (Mailbox::new(RoomName::new("todos", "lobby"), data, None), folder)
     }
 
     /// Delivers frames of so many bytes until there is no place; returns how many there were places for.
@@ -152,10 +175,10 @@ mod tests {
             let frame = Received::Text("x".repeat(bytes));
             tokio::select! {
                 biased;
-                () = mailbox.reserve(&frame) => {}
+                () = mailbox.reserve(std::slice::from_ref(&frame)) => {}
                 () = std::future::ready(()) => return delivered,
             }
-            let _ = mailbox.put(Mail::Frame { connection: SOCKET, frame });
+            let _ = mailbox.put([Mail::Frame { connection: SOCKET, frame }]);
             delivered += 1;
         }
     }
@@ -177,15 +200,28 @@ mod tests {
         assert_eq!(fill(&mailbox, 0).await, limits::ROOM_QUEUE);
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn p8_room_rate_at_the_limit_and_one_past_it() {
+        let (mut mailbox, _folder) = mailbox();
+        mailbox.rate = Some(Mutex::new(Bucket::new(100, Instant::now())));
+        let start = Instant::now();
+        let frames: Vec<Received> = (0..100).map(|_| Received::Text(String::new())).collect();
+        mailbox.reserve(&frames).await;
+        assert_eq!(start.elapsed().as_millis(), 0);
+        mailbox.reserve(&frames[..1]).await;
+        // A timer is right to the millisecond.
+        assert!((10..=11).contains(&start.elapsed().as_millis()), "{:?}", start.elapsed());
+    }
+
     #[test]
     fn a_job_is_scheduled_once_for_all_that_waits() {
         let (mailbox, _folder) = mailbox();
-        assert!(mailbox.put(Mail::Evict));
-        assert!(!mailbox.put(Mail::Closed(SOCKET)));
+        assert!(mailbox.put([Mail::Evict]));
+        assert!(!mailbox.put([Mail::Closed(SOCKET)]));
         assert_eq!(mailbox.take(1).len(), 1);
         assert!(mailbox.done(), "there is more");
         assert_eq!(mailbox.take(1).len(), 1);
         assert!(!mailbox.done());
-        assert!(mailbox.put(Mail::Evict));
+        assert!(mailbox.put([Mail::Evict]));
     }
 }

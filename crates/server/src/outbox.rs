@@ -1,221 +1,287 @@
-//! What waits to be written to one socket.
+//! What leaves through one socket.
+//!
+//! Whoever has frames for a socket writes them itself, in one system call for all that one batch caused, if the kernel takes them: no
+//! task has to be woken for that. Only what the kernel does not take is kept, and written by the socket's task when there is
+//! room again.
 
-use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use partysync_protocol::limits;
+use partysync_protocol::Version;
+use partysync_room::Frame;
 use tokio::sync::Notify;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
-use crate::socket::Text;
+use crate::backlog::{Backlog, Close, Kind, Payload};
+use crate::transport::Transport;
+use crate::ws::{Header, Opcode};
 
 /// How long a socket that is to be closed may take to read what comes before the close frame, and to answer it.
 pub(crate) const FAREWELL: Duration = Duration::from_secs(5);
 
-/// Frames for one socket, and the wish to close it.
-///
-/// Two bounds, each [`limits::SOCKET_BACKLOG_BYTES`]. What others caused, [news](Kind::News), is bounded by closing the socket: its
-/// reader is too slow. What the socket itself asked for, [answers](Kind::Answer), is not dropped: a snapshot has to arrive, however large. But
-/// while more than the bound waits, nothing more is read from the socket. The first piece of news counts for nothing: it
-/// must fit, whatever its size.
-#[derive(Debug, Default)]
+/// Frames up to this size are copied together before they are written. Larger ones are written from where they are.
+const COPIED_BYTES: usize = 4 << 10;
+
+/// Frames of a backlog that are written at once.
+const BACKLOG_FRAMES: usize = 64;
+
+/// What a thread keeps of the memory in which it copies frames together.
+const SCRATCH_KEPT_BYTES: usize = 1 << 20;
+
+/// A socket's way out.
+#[derive(Debug)]
 pub(crate) struct Outbox {
-    queue: Mutex<Queue>,
-    /// There is something to write.
-    filled: Notify,
+    transport: Transport,
+    backlog: Mutex<Backlog>,
+    /// There is something for the task to do: to write, or to close.
+    wake: Notify,
     /// Few enough answers wait.
     drained: Notify,
     /// The socket is to be closed.
     closing: Notify,
+    opened: Instant,
+    /// Milliseconds from `opened` until the client last showed that it is there.
+    heard_ms: AtomicU64,
+    /// The kernel took no more when it was last asked.
+    is_blocked: AtomicBool,
 }
 
-#[derive(Debug, Default)]
-struct Queue {
-    frames: VecDeque<(Kind, Text)>,
-    /// Of all news.
-    news_bytes: usize,
-    /// Of all answers.
-    answer_bytes: usize,
-    close: Option<Close>,
-    /// The reader was too slow: the frames before the close are gone.
-    cut: bool,
+/// A frame for whoever is to get it.
+#[derive(Debug, Clone)]
+pub(crate) struct Post {
+    pub(crate) kind: Kind,
+    pub(crate) header: Header,
+    pub(crate) frame: Frame,
 }
 
-/// Who caused a frame.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// The socket itself: an ack, a snapshot.
-    Answer,
-    /// Somebody else: an update, a patch.
-    News,
-}
+impl Post {
+    pub(crate) fn new(kind: Kind, frame: Frame) -> Self {
+        Post { kind, header: Header::new(Opcode::Text, frame.len()), frame }
+    }
 
-/// Why the server closes a socket.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Close {
-    pub(crate) code: u16,
-    pub(crate) reason: &'static str,
-}
-
-/// What to do next with a socket.
-#[derive(Debug)]
-pub(crate) enum Next {
-    Write(Text),
-    Close(Close),
-    Wait,
+    fn bytes(&self) -> usize {
+        self.header.as_bytes().len() + self.frame.len()
+    }
 }
 
 impl Outbox {
-    /// Adds a frame. Past the bound the socket is closed with 1013 instead. Returns whether its task may have to be
-    /// [woken](Self::wake).
-    #[must_use]
-    pub(crate) fn push(&self, kind: Kind, frame: Text) -> bool {
-        let mut queue = self.queue();
-        if queue.close.is_some() {
-            return false;
+    pub(crate) fn new(transport: Transport) -> Self {
+        Outbox {
+            transport,
+            backlog: Mutex::default(),
+            wake: Notify::new(),
+            drained: Notify::new(),
+            closing: Notify::new(),
+            opened: Instant::now(),
+            heard_ms: AtomicU64::new(0),
+            is_blocked: AtomicBool::new(false),
         }
-        let was_empty = queue.frames.is_empty();
-        match kind {
-            Kind::Answer => queue.answer_bytes += frame.len(),
-            Kind::News if queue.news_bytes > 0 && queue.news_bytes + frame.len() > limits::SOCKET_BACKLOG_BYTES => {
-                queue.frames.clear();
-                queue.cut = true;
-                queue.close = Some(Close { code: 1013, reason: "the client reads too slowly" });
-                self.closing.notify_one();
-                return false;
+    }
+
+    pub(crate) fn transport(&self) -> &Transport {
+        &self.transport
+    }
+
+    /// Writes frames, or keeps them until they can be written.
+    pub(crate) fn post<'p>(&self, posts: impl Iterator<Item = &'p Post> + Clone, scratch: &mut Scratch) {
+        let mut backlog = self.backlog();
+        let mut written = 0;
+        if backlog.is_clear() {
+            // Whatever is wrong with the socket, its task will find out.
+            written = scratch.write(posts.clone(), &self.transport).unwrap_or(0);
+        }
+        for post in posts {
+            if written >= post.bytes() {
+                written -= post.bytes();
+                continue;
             }
-            Kind::News => queue.news_bytes += frame.len(),
+            backlog.push_begun_or_whole(post, std::mem::take(&mut written));
         }
-        queue.frames.push_back((kind, frame));
-        was_empty
+        let is_empty = backlog.is_empty();
+        drop(backlog);
+        if !is_empty {
+            self.wake.notify_one();
+        }
     }
 
-    /// Closes the socket after what was pushed.
+    /// Sends a control frame.
+    pub(crate) fn control(&self, opcode: Opcode, payload: Vec<u8>) {
+        self.backlog().push(Kind::Answer, Payload::Control(opcode, payload));
+        self.wake.notify_one();
+    }
+
+    /// Closes the socket after what was posted.
     pub(crate) fn close(&self, close: Close) {
-        self.queue().close.get_or_insert(close);
+        self.backlog().close(close);
         self.closing.notify_one();
-        self.wake();
+        self.wake.notify_one();
     }
 
-    /// Wakes the socket's task: once for all that one batch pushed.
-    pub(crate) fn wake(&self) {
-        self.filled.notify_one();
+    /// The close that was asked for.
+    pub(crate) fn asked_to_close(&self) -> Option<Close> {
+        self.backlog().closing().cloned()
     }
 
-    /// Takes out what is next.
-    pub(crate) fn next(&self) -> Next {
-        let mut queue = self.queue();
-        let Some((kind, frame)) = queue.frames.pop_front() else {
-            return queue.close.map_or(Next::Wait, Next::Close);
-        };
-        match kind {
-            Kind::News => queue.news_bytes -= frame.len(),
-            Kind::Answer => queue.answer_bytes -= frame.len(),
+    /// Adds the close frame, after everything.
+    pub(crate) fn push_close(&self, code: Option<u16>, reason: &str) {
+        self.backlog().push_close(code, reason);
+    }
+
+    /// Writes what waits, until nothing does.
+    pub(crate) fn poll_write(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            let mut backlog = self.backlog();
+            if backlog.is_empty() {
+                return self.transport.poll_flush(cx);
+            }
+            let written = match self.poll_write_some(&backlog, cx) {
+                Poll::Ready(written) => written?,
+                Poll::Pending => {
+                    self.is_blocked.store(true, Ordering::Relaxed);
+                    return Poll::Pending;
+                }
+            };
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            backlog.advance(written);
+            if !backlog.is_over() {
+                self.drained.notify_one();
+            }
+            drop(backlog);
+            // There is room again for what did not fit, so the client, or its system, reads.
+            if self.is_blocked.swap(false, Ordering::Relaxed) {
+                self.hear();
+            }
         }
-        if queue.answer_bytes <= limits::SOCKET_BACKLOG_BYTES {
-            self.drained.notify_one();
+    }
+
+    fn poll_write_some(&self, backlog: &Backlog, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let (frames, mut skip) = backlog.front();
+        let frames: Vec<(Header, &[u8])> =
+            frames.take(BACKLOG_FRAMES).map(|frame| (frame.header(), frame.as_bytes())).collect();
+        let mut slices = Vec::with_capacity(2 * frames.len());
+        for part in frames.iter().flat_map(|(header, payload)| [header.as_bytes(), payload]) {
+            let skipped = skip.min(part.len());
+            skip -= skipped;
+            if skipped < part.len() {
+                slices.push(IoSlice::new(&part[skipped..]));
+            }
         }
-        Next::Write(frame)
+        self.transport.poll_write(cx, &slices)
+    }
+
+    /// Whether the room is to be asked, now and once, for what was left out.
+    pub(crate) fn wants_catch_up(&self) -> bool {
+        self.backlog().wants_catch_up()
+    }
+
+    /// See [`Backlog::end_lag`].
+    pub(crate) fn end_lag(&self) -> Option<Version> {
+        self.backlog().end_lag()
     }
 
     /// Waits until so few answers wait that the socket may ask for more.
     pub(crate) async fn drained(&self) {
-        while self.queue().answer_bytes > limits::SOCKET_BACKLOG_BYTES {
+        while self.backlog().is_over() {
             self.drained.notified().await;
         }
     }
 
-    /// Waits for [`wake`](Self::wake).
-    pub(crate) async fn filled(&self) {
-        self.filled.notified().await;
+    /// Waits for something to do.
+    pub(crate) async fn woken(&self) {
+        self.wake.notified().await;
     }
 
-    /// Waits until the socket is to be closed whether all is written or not: at once if its reader is too slow, else some
-    /// time after it was to be closed.
+    /// Waits until the socket is to be closed whether all is written or not.
     pub(crate) async fn overdue(&self) -> Close {
         loop {
             self.closing.notified().await;
-            let (close, cut) = {
-                let queue = self.queue();
-                (queue.close, queue.cut)
-            };
-            let Some(close) = close else { continue };
-            if !cut {
+            if let Some(close) = self.asked_to_close() {
                 sleep(FAREWELL).await;
+                return close;
             }
-            return close;
         }
     }
 
-    fn queue(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The client showed that it is there.
+    pub(crate) fn hear(&self) {
+        let ms = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.heard_ms.store(ms, Ordering::Relaxed);
+    }
+
+    /// How long the client has not shown that it is there.
+    pub(crate) fn silent_for(&self) -> Duration {
+        self.opened.elapsed().saturating_sub(Duration::from_millis(self.heard_ms.load(Ordering::Relaxed)))
+    }
+
+    fn backlog(&self) -> MutexGuard<'_, Backlog> {
+        self.backlog.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn frame(bytes: usize) -> Text {
-        Text::from(partysync_room::Frame::from("x".repeat(bytes)))
+impl Backlog {
+    /// Adds a frame, of which some bytes may be written already.
+    fn push_begun_or_whole(&mut self, post: &Post, written: usize) {
+        let payload = Payload::Text(post.frame.clone());
+        if written > 0 { self.push_begun(post.kind, payload, written) } else { self.push(post.kind, payload) }
     }
+}
 
-    fn code(outbox: &Outbox) -> Option<u16> {
-        outbox.queue().close.map(|close| close.code)
-    }
+/// Memory in which frames are copied together, used again for each socket.
+#[derive(Debug, Default)]
+pub(crate) struct Scratch {
+    bytes: Vec<u8>,
+}
 
-    #[test]
-    fn p8_socket_backlog_bytes_at_the_limit_and_one_past_it() {
-        let outbox = Outbox::default();
-        assert!(outbox.push(Kind::News, frame(3)));
-        assert!(!outbox.push(Kind::News, frame(limits::SOCKET_BACKLOG_BYTES - 3)));
-        assert_eq!(code(&outbox), None);
-        assert!(!outbox.push(Kind::News, frame(1)));
-        assert_eq!(code(&outbox), Some(1013));
-        assert!(matches!(outbox.next(), Next::Close(Close { code: 1013, .. })));
-    }
+/// A part of what is written.
+enum Part<'p> {
+    /// A range of the scratch memory.
+    Copied(Range<usize>),
+    /// A large frame, where it is.
+    Shared(&'p [u8]),
+}
 
-    #[test]
-    fn p8_what_is_taken_out_counts_no_more_and_the_first_news_fits_whatever_its_size() {
-        let outbox = Outbox::default();
-        for _ in 0..4 {
-            assert!(outbox.push(Kind::News, frame(limits::SOCKET_BACKLOG_BYTES + 1)));
-            assert!(matches!(outbox.next(), Next::Write(_)));
-        }
-        assert_eq!(code(&outbox), None);
-        assert!(matches!(outbox.next(), Next::Wait));
-        assert_eq!(outbox.queue().news_bytes, 0);
-    }
-
-    #[tokio::test]
-    async fn p8_answers_are_never_dropped_but_the_socket_is_not_read_meanwhile() {
-        let outbox = Outbox::default();
-        let is_drained = || async {
-            tokio::select! {
-                biased;
-                () = outbox.drained() => true,
-                () = std::future::ready(()) => false,
+impl Scratch {
+    /// Writes frames with one system call. Returns how many bytes the kernel took.
+    fn write<'p>(&mut self, posts: impl Iterator<Item = &'p Post>, transport: &Transport) -> io::Result<usize> {
+        let parts = self.gather(posts);
+        let result = match &parts[..] {
+            [] => transport.try_write(&[IoSlice::new(&self.bytes)]),
+            parts => {
+                let slices = parts.iter().map(|part| match part {
+                    Part::Copied(range) => IoSlice::new(&self.bytes[range.clone()]),
+                    Part::Shared(bytes) => IoSlice::new(bytes),
+                });
+                transport.try_write(&slices.collect::<Vec<_>>())
             }
         };
-        assert!(outbox.push(Kind::Answer, frame(limits::SOCKET_BACKLOG_BYTES)));
-        assert!(is_drained().await, "at the limit");
-        assert!(!outbox.push(Kind::Answer, frame(limits::SOCKET_BACKLOG_BYTES)));
-        assert!(!is_drained().await, "past it");
-        assert!(!outbox.push(Kind::News, frame(1)));
-        assert_eq!(code(&outbox), None);
-        assert!(matches!(outbox.next(), Next::Write(_)));
-        assert!(is_drained().await);
+        self.bytes.clear();
+        self.bytes.shrink_to(SCRATCH_KEPT_BYTES);
+        result
     }
 
-    #[test]
-    fn a_close_comes_after_what_was_pushed_and_nothing_after_it() {
-        let outbox = Outbox::default();
-        assert!(outbox.push(Kind::News, frame(1)));
-        outbox.close(Close { code: 1012, reason: "restart" });
-        outbox.close(Close { code: 1011, reason: "too late" });
-        assert!(!outbox.push(Kind::News, frame(1)));
-        assert!(matches!(outbox.next(), Next::Write(_)));
-        assert!(matches!(outbox.next(), Next::Close(Close { code: 1012, .. })));
+    /// Copies what is small, and says in which order it goes with what is large. Nothing: there was only small.
+    fn gather<'p>(&mut self, posts: impl Iterator<Item = &'p Post>) -> Vec<Part<'p>> {
+        let mut parts = Vec::new();
+        let mut begin = 0;
+        for post in posts {
+            self.bytes.extend_from_slice(post.header.as_bytes());
+            if post.frame.len() <= COPIED_BYTES {
+                self.bytes.extend_from_slice(post.frame.as_bytes());
+            } else {
+                parts.push(Part::Copied(begin..self.bytes.len()));
+                parts.push(Part::Shared(post.frame.as_bytes()));
+                begin = self.bytes.len();
+            }
+        }
+        if !parts.is_empty() && begin < self.bytes.len() {
+            parts.push(Part::Copied(begin..self.bytes.len()));
+        }
+        parts
     }
 }

@@ -4,6 +4,9 @@ use partysync_protocol::limits;
 use partysync_room::{Effect, Event, Input, OpenError, Room, RoomName, SyncServer};
 use partysync_sqlite::SqliteDb;
 
+use crate::door::Doors;
+use crate::hooks::Hooks;
+
 /// A room of whatever party.
 pub(crate) trait AnyRoom: Send {
     /// See [`Room::handle`].
@@ -16,11 +19,18 @@ impl<S: SyncServer + Send> AnyRoom for Room<S, SqliteDb> {
     }
 }
 
-/// Brings a room into memory.
-pub(crate) type Party = Box<dyn Fn(SqliteDb, RoomName, Input) -> Result<Box<dyn AnyRoom>, OpenError> + Send + Sync>;
+/// A kind of room.
+pub(crate) struct Party {
+    /// Brings a room into memory.
+    pub(crate) open: Open,
+    pub(crate) doors: Doors,
+    pub(crate) hooks: Hooks,
+}
 
-/// A party whose rooms' app values are what `make` returns.
-pub(crate) fn party<S, F>(make: F) -> Party
+pub(crate) type Open = Box<dyn Fn(SqliteDb, RoomName, Input) -> Result<Box<dyn AnyRoom>, OpenError> + Send + Sync>;
+
+/// What opens a room of a party whose app values are what `make` returns.
+pub(crate) fn party<S, F>(make: F) -> Open
 where
     S: SyncServer + Send + 'static,
     F: Fn() -> S + Clone + Send + Sync + 'static,

@@ -5,21 +5,24 @@
 //! nobody opens the file while somebody else still has it.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use partysync_protocol::ErrorCode;
 use partysync_room::{ConnectionId, ConnectionInfo, RoomName};
 use tokio::sync::{Notify, oneshot};
+use tokio::time::timeout;
 
 use crate::clock::Clock;
 use crate::data::DataDir;
+use crate::gate::Gate;
 use crate::mailbox::{Mail, Mailbox, Received};
 use crate::outbox::Outbox;
 use crate::party::Party;
 use crate::pool::Pool;
 use crate::random::Random;
+use crate::rate::Rates;
 
 /// All that the parts of a server share.
 pub(crate) struct Rooms {
@@ -27,10 +30,12 @@ pub(crate) struct Rooms {
     pub(crate) clock: Arc<Clock>,
     pub(crate) random: Random,
     pub(crate) idle: Duration,
+    rates: Rates,
     pool: Pool,
     map: Mutex<Map>,
     emptied: Notify,
     last_connection: AtomicU64,
+    connections: AtomicUsize,
     data: Arc<DataDir>,
 }
 
@@ -64,16 +69,19 @@ impl Rooms {
         pool: Pool,
         random: Random,
         idle: Duration,
+        rates: Rates,
     ) -> Arc<Self> {
         Arc::new(Rooms {
             parties,
             clock: Arc::default(),
             random,
             idle,
+            rates,
             pool,
             map: Mutex::default(),
             emptied: Notify::new(),
             last_connection: AtomicU64::new(0),
+            connections: AtomicUsize::new(0),
             data: Arc::new(data),
         })
     }
@@ -85,7 +93,7 @@ impl Rooms {
             return None;
         }
         if !map.rooms.contains_key(name) {
-            let mailbox = Arc::new(Mailbox::new(name.clone(), Arc::clone(&self.data)));
+            let mailbox = Arc::new(Mailbox::new(name.clone(), Arc::clone(&self.data), self.rates.room));
             let entry = Entry { mailbox, leases: 0, unused_since: Instant::now(), watched: false };
             map.rooms.insert(name.clone(), entry);
         }
@@ -96,7 +104,7 @@ impl Rooms {
 
     /// Puts mail into a room's mailbox and has it worked through.
     pub(crate) fn send(self: &Arc<Self>, mailbox: &Arc<Mailbox>, mail: Mail) {
-        if mailbox.put(mail) {
+        if mailbox.put([mail]) {
             self.schedule(mailbox);
         }
     }
@@ -153,8 +161,12 @@ impl Rooms {
         Fate::Unused
     }
 
-    /// Lets nobody use a room any more, closes all sockets, and waits until all rooms are out of memory.
-    pub(crate) async fn stop(self: &Arc<Self>) {
+    /// Lets nobody use a room any more, closes all sockets, and waits until all rooms are out of memory, or for so long.
+    ///
+    /// # Errors
+    ///
+    /// Those that are not out of memory by then, and by how many each is used.
+    pub(crate) async fn stop(self: &Arc<Self>, within: Duration) -> Result<(), Vec<(RoomName, usize)>> {
         let mailboxes: Vec<Arc<Mailbox>> = {
             let mut map = self.map();
             map.stopping = true;
@@ -163,13 +175,30 @@ impl Rooms {
         for mailbox in &mailboxes {
             self.send(mailbox, Mail::Stop);
         }
-        loop {
-            let emptied = self.emptied.notified();
-            if self.map().rooms.is_empty() {
-                return;
+        let emptied = async {
+            loop {
+                let emptied = self.emptied.notified();
+                if self.map().rooms.is_empty() {
+                    return;
+                }
+                emptied.await;
             }
-            emptied.await;
-        }
+        };
+        timeout(within, emptied).await.map_err(|_| {
+            let mut left: Vec<_> = self.map().rooms.iter().map(|(name, entry)| (name.clone(), entry.leases)).collect();
+            left.sort();
+            left
+        })
+    }
+
+    /// How many rooms are in use or still in memory.
+    pub(crate) fn len(&self) -> usize {
+        self.map().rooms.len()
+    }
+
+    /// How many sockets there are.
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
     }
 
     /// Whether the server stops.
@@ -237,27 +266,46 @@ impl Drop for Lease {
 pub(crate) struct Connection {
     lease: Lease,
     id: ConnectionId,
-    outbox: Arc<Outbox>,
     open: bool,
 }
 
 impl Connection {
-    pub(crate) fn open(lease: Lease, info: ConnectionInfo) -> Self {
+    pub(crate) fn open(lease: Lease, info: ConnectionInfo, outbox: Arc<Outbox>) -> Self {
         let id = ConnectionId(lease.rooms.last_connection.fetch_add(1, Ordering::Relaxed));
-        let outbox = Arc::new(Outbox::default());
-        let connection = Connection { lease, id, outbox: Arc::clone(&outbox), open: true };
+        lease.rooms.connections.fetch_add(1, Ordering::Relaxed);
+        let connection = Connection { lease, id, open: true };
         connection.send(Mail::Opened { connection: id, info, outbox });
         connection
     }
 
-    pub(crate) fn outbox(&self) -> &Outbox {
-        &self.outbox
+    pub(crate) fn rates(&self) -> Rates {
+        self.lease.rooms.rates
     }
 
-    /// Hands a frame to the room, when the room has a place for it.
-    pub(crate) async fn deliver(&self, frame: Received) {
-        self.lease.mailbox.reserve(&frame).await;
-        self.send(Mail::Frame { connection: self.id, frame });
+    /// Takes a frame through the gate.
+    pub(crate) async fn pass(&self, gate: &mut Gate, frame: Received) -> Received {
+        let Lease { rooms, mailbox } = &self.lease;
+        match rooms.parties.get(mailbox.name.party()) {
+            Some(party) => gate.pass(party, &mailbox.name, &mailbox.hook_places, frame).await,
+            None => frame,
+        }
+    }
+
+    /// Hands frames to the room, when the room has places for them.
+    pub(crate) async fn deliver(&self, frames: Vec<Received>) {
+        if frames.is_empty() {
+            return;
+        }
+        let Lease { rooms, mailbox } = &self.lease;
+        mailbox.reserve(&frames).await;
+        if mailbox.put(frames.into_iter().map(|frame| Mail::Frame { connection: self.id, frame })) {
+            rooms.schedule(mailbox);
+        }
+    }
+
+    /// The socket has read what it got, and is to be told what was left out.
+    pub(crate) fn catch_up(&self) {
+        self.send(Mail::CatchUp(self.id));
     }
 
     pub(crate) fn close(&mut self) {
@@ -274,5 +322,6 @@ impl Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         self.close();
+        self.lease.rooms.connections.fetch_sub(1, Ordering::Relaxed);
     }
 }

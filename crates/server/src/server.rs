@@ -5,18 +5,11 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::Request;
 use axum::routing::any;
-use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
-use tokio::time::timeout;
 
-use crate::Builder;
 use crate::http::{self, Front};
 use crate::rooms::Rooms;
-
-/// How long HTTP requests may take to end once the rooms are closed. A browser holds connections open on which it never asked for
-/// anything.
-const HTTP_GRACE: Duration = Duration::from_secs(1);
+use crate::{Builder, InUse, StopError, accept};
 
 /// Rooms on this machine. See the crate's documentation.
 ///
@@ -25,6 +18,8 @@ const HTTP_GRACE: Duration = Duration::from_secs(1);
 pub struct Server {
     rooms: Arc<Rooms>,
     front: Arc<Front>,
+    /// How long stopping may take.
+    stop: Duration,
 }
 
 impl Server {
@@ -33,8 +28,8 @@ impl Server {
         Builder::default()
     }
 
-    pub(crate) fn new(rooms: Arc<Rooms>, front: Arc<Front>) -> Self {
-        Server { rooms, front }
+    pub(crate) fn new(rooms: Arc<Rooms>, front: Arc<Front>, stop: Duration) -> Self {
+        Server { rooms, front, stop }
     }
 
     /// The routes of rooms, to merge into a router of the app's, or to nest in it at a path.
@@ -42,7 +37,7 @@ impl Server {
     /// Whoever serves it without [`serve_app`](Self::serve_app) should set TCP_NODELAY on the sockets, or small frames may wait for
     /// 40 ms.
     pub fn router<S: Clone + Send + Sync + 'static>(&self) -> Router<S> {
-        let Server { rooms, front } = self.clone();
+        let Server { rooms, front, .. } = self.clone();
         let path = format!("{}/{{*room}}", front.prefix);
         let answer = any(move |request: Request| async move { http::answer(rooms, &front, request).await });
         // Not `:party/:room`: axum would decode them.
@@ -53,7 +48,7 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// Those of the listener.
+    /// Those of the listener; a [`StopError`], as [`TimedOut`](io::ErrorKind::TimedOut), if it cannot stop in time.
     pub async fn serve(&self, listener: TcpListener, stop: impl Future<Output = ()>) -> io::Result<()> {
         self.serve_app(listener, self.router(), stop).await
     }
@@ -63,41 +58,36 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// Those of the listener.
+    /// Those of the listener; a [`StopError`], as [`TimedOut`](io::ErrorKind::TimedOut), if it cannot stop in time.
     pub async fn serve_app(
         &self,
         listener: TcpListener,
         app: Router,
         stop: impl Future<Output = ()>,
     ) -> io::Result<()> {
-        let listener = listener.tap_io(|tcp| {
-            if let Err(error) = tcp.set_nodelay(true) {
-                tracing::debug!(%error, "TCP_NODELAY");
-            }
-        });
-        let (stopped, until_stopped) = oneshot::channel::<()>();
-        let mut serving = tokio::spawn(
-            axum::serve(listener, app).with_graceful_shutdown(async { drop(until_stopped.await) }).into_future(),
-        );
-        tokio::select! {
-            result = &mut serving => return result.unwrap_or_else(|error| Err(io::Error::other(error))),
-            () = stop => {}
-        }
+        let mut accepted = accept::Accepted::new(app);
+        accepted.serve(listener, async |tcp| Some(tcp), stop).await?;
         // From now on nobody is let in.
-        drop(stopped);
-        self.shutdown().await;
-        if timeout(HTTP_GRACE, &mut serving).await.is_err() {
-            serving.abort();
-        }
-        Ok(())
+        let stopped = self.shutdown().await;
+        accepted.end().await;
+        stopped.map_err(|error| io::Error::new(io::ErrorKind::TimedOut, error))
     }
 
     /// Lets nobody in any more, finishes what has arrived, closes all sockets with 1012 and all rooms' files.
     ///
-    /// It waits as long as rooms take to finish their work, and up to 5 s for clients to answer the close. The router
+    /// It waits until rooms have finished their work, and up to 5 s for clients to answer the close. The router
     /// then answers 503.
-    pub async fn shutdown(&self) {
-        self.rooms.stop().await;
+    ///
+    /// # Errors
+    ///
+    /// All that took longer than [`Builder::stop_ms`]. The rooms go on with it in the background.
+    pub async fn shutdown(&self) -> Result<(), StopError> {
+        self.rooms.stop(self.stop).await.map_err(|rooms| StopError { within: self.stop, rooms })
+    }
+
+    /// What is in use: what [`shutdown`](Self::shutdown) has to wait for.
+    pub fn in_use(&self) -> InUse {
+        InUse { rooms: self.rooms.len(), connections: self.rooms.connections() }
     }
 }
 

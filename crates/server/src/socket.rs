@@ -1,174 +1,266 @@
-//! One socket: the only module that knows who speaks WebSocket for us.
+//! One socket, from the answer to its handshake to its end.
 //!
-//! A socket's task does three things at once: it reads frames into the room's mailbox, writes what the room puts into the
-//! socket's outbox, and minds the time when the socket is to be closed.
+//! A socket's task does four things at once: it reads frames into the room's mailbox, writes what could not be written when it
+//! came up, minds whether the client is still there, and minds the time when the socket is to be closed.
 
-use std::ops::Deref;
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use axum::body::Bytes;
-use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade};
-use axum::response::Response;
-use futures_util::stream::{SplitSink, SplitStream};
-use futures_util::{SinkExt, StreamExt};
+use hyper::upgrade::OnUpgrade;
 use partysync_protocol::limits;
-use partysync_room::{ConnectionInfo, Frame};
-use tokio::time::timeout;
-use tokio_tungstenite::tungstenite;
+use partysync_room::ConnectionInfo;
+use tokio::time::{Instant, sleep, timeout};
 
+use crate::backlog::Close;
+use crate::gate::Gate;
 use crate::mailbox::Received;
-use crate::outbox::{Close, FAREWELL, Next, Outbox};
+use crate::outbox::{FAREWELL, Outbox};
+use crate::rate::Bucket;
 use crate::rooms::{Connection, Lease};
+use crate::transport::Transport;
+use crate::ws::{Decoder, Fault, Incoming, Opcode};
 
-/// What is read from a socket at once.
-const READ_BUFFER_BYTES: usize = 16 << 10;
+/// What is read from a socket at once. Each thread has one such buffer for all its sockets.
+const READ_BYTES: usize = 64 << 10;
 
-/// What is gathered before it is written, if no flush comes first.
-const WRITE_BUFFER_BYTES: usize = 64 << 10;
+/// Frames that are handed to a room at once: fewer than the places in its queue, however large they are.
+const DELIVERED_FRAMES: usize = 256;
 
-/// The reason in a close frame, with its code the 125 bytes that RFC 6455 5.5 gives a control frame.
-const CLOSE_REASON_BYTES: usize = 123;
+/// A server sends a ping when it has heard nothing for so long (SPEC 8.26).
+const PING: Duration = Duration::from_millis(limits::PING_MS);
 
-/// A frame that is ready to be written, shared by all sockets that get it.
-#[derive(Debug, Clone)]
-pub(crate) struct Text(Utf8Bytes);
+/// A client that was not heard for so many of these is gone (SPEC 8.26).
+const DEAD_PINGS: u32 = 3;
 
-impl From<Frame> for Text {
-    fn from(frame: Frame) -> Self {
-        struct Owner(Frame);
-        impl AsRef<[u8]> for Owner {
-            fn as_ref(&self) -> &[u8] {
-                self.0.as_bytes()
-            }
-        }
-        // A frame is a str, so this never falls back to nothing.
-        Text(Utf8Bytes::try_from(Bytes::from_owner(Owner(frame))).unwrap_or_default())
-    }
-}
-
-impl Deref for Text {
-    type Target = str;
-
-    fn deref(&self) -> &str {
-        &self.0
-    }
+thread_local! {
+    static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into_boxed_slice());
 }
 
 /// How a socket came to its end.
 enum Ended {
-    /// The client closed it, or it broke.
-    ByClient,
+    /// The client closed it, with this code.
+    ByClient(Option<u16>),
     /// The server closes it.
     ByServer(Close),
     /// The server closes it, for what the client sent: the rest of it cannot be read.
     Unreadable(Close),
+    /// It broke, or nobody is there any more.
+    Broken,
 }
 
-/// Answers the request for a socket, and serves the socket.
-pub(crate) fn accept(upgrade: WebSocketUpgrade, lease: Lease, info: ConnectionInfo) -> Response {
-    upgrade
-        .read_buffer_size(READ_BUFFER_BYTES)
-        .write_buffer_size(WRITE_BUFFER_BYTES)
-        .max_message_size(limits::FRAME_BYTES)
-        .max_frame_size(limits::FRAME_BYTES)
-        .on_upgrade(move |socket| serve(socket, lease, info))
-}
-
-/// Answers the request for a socket by one that is closed at once. Nothing that comes on it is read.
-pub(crate) fn refuse(upgrade: WebSocketUpgrade, code: u16, reason: &str) -> Response {
-    let reason = Utf8Bytes::from(&reason[..reason.floor_char_boundary(CLOSE_REASON_BYTES)]);
-    upgrade.max_message_size(limits::FRAME_BYTES).on_upgrade(move |mut socket| async move {
-        let farewell = async {
-            socket.send(Message::Close(Some(CloseFrame { code, reason }))).await?;
-            while socket.next().await.transpose()?.is_some() {}
-            Ok::<(), axum::Error>(())
-        };
-        let _ = timeout(FAREWELL, farewell).await;
-    })
-}
-
-async fn serve(socket: WebSocket, lease: Lease, info: ConnectionInfo) {
-    let (mut sink, mut stream) = socket.split();
-    let mut connection = Connection::open(lease, info);
+/// Serves a socket once its handshake is answered.
+pub(crate) async fn serve(upgrade: OnUpgrade, lease: Lease, info: ConnectionInfo, gate: Option<Gate>) {
+    let Ok(upgraded) = upgrade.await else { return };
+    let (transport, first) = Transport::new(upgraded);
+    let outbox = Arc::new(Outbox::new(transport));
+    let mut connection = Connection::open(lease, info, Arc::clone(&outbox));
+    let mut reader = Reader { gate, ..Reader::default() };
     let ended = tokio::select! {
-        ended = read(&mut stream, &connection) => ended,
-        ended = write(&mut sink, connection.outbox()) => ended,
-        close = connection.outbox().overdue() => Ended::ByServer(close),
+        ended = reader.read(&connection, &outbox, first) => ended,
+        ended = write(&connection, &outbox) => ended,
+        () = until_silent(&outbox) => Ended::Broken,
+        close = outbox.overdue() => Ended::ByServer(close),
     };
     // Before the farewell, which may take time: the room need not send anything more.
     connection.close();
     // Whether the client hears the farewell is up to the client.
-    let _ = timeout(FAREWELL, say_farewell(&mut sink, &mut stream, ended)).await;
+    let _ = timeout(FAREWELL, reader.say_farewell(&outbox, ended)).await;
 }
 
-async fn read(stream: &mut SplitStream<WebSocket>, connection: &Connection) -> Ended {
+/// Closes a socket as soon as it is one. Nothing that comes on it counts.
+pub(crate) async fn refuse(upgrade: OnUpgrade, close: Close) {
+    let Ok(upgraded) = upgrade.await else { return };
+    let outbox = Outbox::new(Transport::new(upgraded).0);
+    let _ = timeout(FAREWELL, Reader::default().say_farewell(&outbox, Ended::ByServer(close))).await;
+}
+
+/// Writes what could not be written at once.
+async fn write(connection: &Connection, outbox: &Outbox) -> Ended {
     loop {
-        let frame = match stream.next().await {
-            Some(Ok(Message::Text(text))) => Received::Text(text.as_str().to_owned()),
-            Some(Ok(Message::Binary(_))) => Received::Binary,
-            // The layer below answers pings by itself.
-            Some(Ok(Message::Ping(_) | Message::Pong(_))) => continue,
-            Some(Ok(Message::Close(_))) | None => return Ended::ByClient,
-            Some(Err(error)) => return ended_by(error),
-        };
-        // Who does not read its answers may not ask for more.
-        connection.outbox().drained().await;
-        connection.deliver(frame).await;
+        if poll_fn(|cx| outbox.poll_write(cx)).await.is_err() {
+            return Ended::Broken;
+        }
+        if let Some(close) = outbox.asked_to_close() {
+            return Ended::ByServer(close);
+        }
+        if outbox.wants_catch_up() {
+            connection.catch_up();
+        }
+        outbox.woken().await;
     }
 }
 
-/// Writes what comes into the outbox. What one batch put there is flushed once.
-async fn write(sink: &mut SplitSink<WebSocket, Message>, outbox: &Outbox) -> Ended {
+/// Is ready when the client has shown for too long by nothing that it is there. A socket whose other end just vanished never says so.
+async fn until_silent(outbox: &Outbox) {
     loop {
-        let written = match outbox.next() {
-            Next::Write(Text(text)) => sink.feed(Message::Text(text)).await,
-            Next::Close(close) => return Ended::ByServer(close),
-            Next::Wait => {
-                let flushed = sink.flush().await;
-                if flushed.is_ok() {
-                    outbox.filled().await;
-                }
-                flushed
-            }
-        };
-        if written.is_err() {
-            return Ended::ByClient;
+        let silent_for = outbox.silent_for();
+        if silent_for >= PING * DEAD_PINGS {
+            tracing::debug!("the client is not there any more");
+            return;
+        }
+        if silent_for >= PING {
+            outbox.control(Opcode::Ping, Vec::new());
+            sleep(PING).await;
+        } else {
+            sleep(PING - silent_for).await;
         }
     }
 }
 
-/// Ends a socket in a way that its client can understand. A socket that is dropped with something unread is reset, and what
-/// was written last may be lost with it: so the client's own close is awaited.
-async fn say_farewell(sink: &mut SplitSink<WebSocket, Message>, stream: &mut SplitStream<WebSocket>, ended: Ended) {
-    let (Close { code, reason }, readable) = match ended {
-        // The answer to its close frame is in the sink already.
-        Ended::ByClient => return drop(sink.flush().await),
-        Ended::ByServer(close) => (close, true),
-        Ended::Unreadable(close) => (close, false),
-    };
-    let close = Message::Close(Some(CloseFrame { code, reason: Utf8Bytes::from_static(reason) }));
-    if sink.send(close).await.is_err() {
-        return;
-    }
-    if readable {
-        while stream.next().await.is_some() {}
-    } else {
-        // Whether the client has read it cannot be known: time must do.
-        std::future::pending().await
+/// What reads one socket.
+struct Reader {
+    decoder: Decoder,
+    /// The client's close frame came.
+    closed: bool,
+    /// What frames pass on their way to the room, if the app has a say in them.
+    gate: Option<Gate>,
+}
+
+/// What came of one read.
+#[derive(Default)]
+struct Arrived {
+    frames: Vec<Received>,
+    pings: Vec<Vec<u8>>,
+    /// Complete frames, of whatever kind.
+    count: usize,
+    ended: Option<Ended>,
+}
+
+impl Default for Reader {
+    fn default() -> Self {
+        Reader { decoder: Decoder::new(limits::FRAME_BYTES), closed: false, gate: None }
     }
 }
 
-/// Which of the client's faults is answered by a close code.
-fn ended_by(error: axum::Error) -> Ended {
-    use tungstenite::Error;
-    use tungstenite::error::ProtocolError::ResetWithoutClosingHandshake;
+impl Reader {
+    async fn read(&mut self, connection: &Connection, outbox: &Outbox, first: Bytes) -> Ended {
+        let mut bucket = connection.rates().connection.map(|rate| Bucket::new(rate, Instant::now()));
+        let mut arrived = self.decode(&mut first.to_vec());
+        loop {
+            if arrived.count > 0 {
+                outbox.hear();
+            }
+            for payload in arrived.pings {
+                outbox.control(Opcode::Pong, payload);
+            }
+            if let Some(wait) = bucket.as_mut().and_then(|bucket| bucket.take(arrived.count, Instant::now())) {
+                sleep(wait).await;
+            }
+            match &mut self.gate {
+                None => deliver(connection, arrived.frames).await,
+                Some(gate) => {
+                    for frame in arrived.frames {
+                        let frame = connection.pass(gate, frame).await;
+                        connection.deliver(vec![frame]).await;
+                        // The app's time is not the client's silence.
+                        outbox.hear();
+                    }
+                }
+            }
+            if let Some(ended) = arrived.ended {
+                return ended;
+            }
+            // Who does not read its answers may not ask for more.
+            outbox.drained().await;
+            arrived = match poll_fn(|cx| self.poll_read(outbox.transport(), cx)).await {
+                Ok(arrived) => arrived,
+                Err(_) => return Ended::Broken,
+            };
+        }
+    }
 
-    let error = error.into_inner();
-    let (code, reason) = match error.downcast_ref::<Error>() {
-        Some(Error::Capacity(_)) => (1009, "the frame is too large"),
-        Some(Error::Utf8(_)) => (1007, "the frame is not UTF-8"),
-        Some(Error::Protocol(ResetWithoutClosingHandshake)) => return Ended::ByClient,
-        Some(Error::Protocol(_)) => (1002, "the frame is not of WebSocket"),
-        _ => return Ended::ByClient,
+    fn poll_read(&mut self, transport: &Transport, cx: &mut Context<'_>) -> Poll<io::Result<Arrived>> {
+        BUFFER.with_borrow_mut(|buffer| {
+            let read = ready!(transport.poll_read(cx, buffer))?;
+            if read == 0 {
+                return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+            }
+            Poll::Ready(Ok(self.decode(&mut buffer[..read])))
+        })
+    }
+
+    fn decode(&mut self, bytes: &mut [u8]) -> Arrived {
+        let mut arrived = Arrived::default();
+        let mut closed = None;
+        let fault = self.decoder.feed(bytes, &mut |incoming| {
+            arrived.count += 1;
+            match incoming {
+                Incoming::Text(text) => arrived.frames.push(Received::Text(text)),
+                Incoming::Binary(_) => arrived.frames.push(Received::Binary),
+                Incoming::Ping(payload) => arrived.pings.push(payload),
+                Incoming::Pong => {}
+                Incoming::Close(code) => closed = Some(Ended::ByClient(code)),
+            }
+        });
+        self.closed |= closed.is_some();
+        arrived.ended = match fault {
+            Err(fault) => Some(Ended::Unreadable(close_for(fault))),
+            Ok(()) => closed,
+        };
+        arrived
+    }
+
+    /// Ends a socket in a way that its client can understand. A socket that is dropped with something unread is reset, and what
+    /// was written last may be lost with it: so the client's own close is awaited.
+    async fn say_farewell(&mut self, outbox: &Outbox, ended: Ended) {
+        let readable = match ended {
+            Ended::Broken => return,
+            Ended::ByClient(code) => {
+                outbox.push_close(code, "");
+                true
+            }
+            Ended::ByServer(Close { code, reason }) => {
+                outbox.push_close(Some(code), &reason);
+                true
+            }
+            Ended::Unreadable(Close { code, reason }) => {
+                outbox.push_close(Some(code), &reason);
+                false
+            }
+        };
+        if poll_fn(|cx| outbox.poll_write(cx)).await.is_err() {
+            return;
+        }
+        while readable && !self.closed {
+            match poll_fn(|cx| self.poll_read(outbox.transport(), cx)).await {
+                Ok(Arrived { ended: Some(Ended::Unreadable(_)), .. }) | Err(_) => return,
+                Ok(_) => {}
+            }
+        }
+        if poll_fn(|cx| outbox.transport().poll_end(cx)).await.is_err() {
+            return;
+        }
+        // Until the client ends the stream too. What it still sends is of no use.
+        while poll_fn(|cx| discard(outbox.transport(), cx)).await.is_ok_and(|read| read > 0) {}
+    }
+}
+
+/// Hands frames to the room, when the room has places for them.
+async fn deliver(connection: &Connection, frames: Vec<Received>) {
+    if frames.len() <= DELIVERED_FRAMES {
+        return connection.deliver(frames).await;
+    }
+    let mut frames = frames.into_iter().peekable();
+    while frames.peek().is_some() {
+        connection.deliver(frames.by_ref().take(DELIVERED_FRAMES).collect()).await;
+    }
+}
+
+fn discard(transport: &Transport, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    BUFFER.with_borrow_mut(|buffer| transport.poll_read(cx, buffer))
+}
+
+/// Which close code answers the client's fault (SPEC 8.27).
+fn close_for(fault: Fault) -> Close {
+    let (code, reason) = match fault {
+        Fault::TooLarge => (1009, "the frame is too large"),
+        Fault::NotUtf8 => (1007, "the frame is not UTF-8"),
+        Fault::Protocol => (1002, "the frame is not of WebSocket"),
     };
-    Ended::Unreadable(Close { code, reason })
+    Close::new(code, reason)
 }

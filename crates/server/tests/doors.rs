@@ -137,7 +137,7 @@ async fn spec_13_2_actions_and_the_log_have_the_doors_identity() {
         client.send(put("a", "text")).await;
         assert_eq!(client.receive().await["result"][0][1], text);
     }
-    served.server.shutdown().await;
+    served.server.shutdown().await.unwrap();
     let mut db = SqliteDb::open(&room_file(served.data.path()), &Options::default()).unwrap();
     let mut authors = Vec::new();
     let sql = "SELECT coalesce(author, '-') FROM _log WHERE version > 0 ORDER BY version";
@@ -235,7 +235,7 @@ fn doors_and_origins_that_cannot_be_are_refused_at_start() {
     let data = tempfile::tempdir().unwrap();
     let builder = || support::builder(data.path());
     let error = builder().on_before_connect("other", guard).build().err();
-    assert!(matches!(error, Some(BuildError::DoorWithoutParty(party)) if party == "other"));
+    assert!(matches!(error, Some(BuildError::UnknownParty(party)) if party == "other"));
     let error = builder().allowed_origins(["https://example.com/app"]).build().err();
     assert!(matches!(error, Some(BuildError::Origin(origin)) if origin == "https://example.com/app"));
     assert!(builder().on_before_connect("notes", guard).allowed_origins(["https://example.com"]).build().is_ok());

@@ -64,7 +64,7 @@ async fn spec_8_27_a_shutdown_finishes_and_closes_with_1012() {
     assert_eq!(refused, Some((503, "The server is about to restart.".to_owned())));
     // Reading on is what answers the close.
     assert_eq!((ann.receive_message().await, bob.receive_message().await), (None, None));
-    tokio::time::timeout(PATIENCE, stopping).await.unwrap().unwrap();
+    tokio::time::timeout(PATIENCE, stopping).await.unwrap().unwrap().unwrap();
     let left: Vec<_> =
         support::files(served.data.path()).into_iter().filter(|f| f.to_string_lossy().ends_with("-wal")).collect();
     assert!(left.is_empty(), "all files are closed: {left:?}");
@@ -85,7 +85,7 @@ async fn a_shutdown_waits_for_actions_that_have_arrived() {
     let (answers, end) = ann.drain().await;
     assert_eq!(end, Some(1012));
     drop(ann);
-    tokio::time::timeout(PATIENCE, stopping).await.unwrap().unwrap();
+    tokio::time::timeout(PATIENCE, stopping).await.unwrap().unwrap().unwrap();
     let mut db = SqliteDb::open(&room_file(served.data.path()), &Options::default()).unwrap();
     let mut kept = 0;
     db.query(Origin::Engine, "SELECT id FROM notes", &[], &mut |_| kept += 1).unwrap();

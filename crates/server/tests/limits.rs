@@ -4,7 +4,7 @@
 
 mod support;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use futures_util::{SinkExt, StreamExt};
 use partysync_protocol::limits;
@@ -69,18 +69,17 @@ async fn p8_frame_bytes_at_the_limit_and_one_past_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn p8_a_client_that_never_reads_is_closed_with_1013_while_others_go_on() {
+async fn spec_8_25_a_client_that_does_not_read_is_caught_up_once_it_does_while_others_go_on() {
     // Of 200 KB each: together far more than the backlog and the kernel's buffers hold.
-    const ACTIONS: usize = 120;
-    // Long after the backlog is full: from here on the slow client reads, or the farewell would run out of time.
-    const READ_AFTER: usize = 80;
+    const ACTIONS: usize = 70;
+    const DELETED: usize = ACTIONS - 1;
 
     let served = serve().await;
-    let (mut slow, mut ann) = (
-        Client::connect_small(served.address, "/parties/notes/lobby").await,
-        Client::connect(served.address, "/parties/notes/lobby").await,
-    );
+    let mut ann = Client::connect(served.address, "/parties/notes/lobby").await;
+    let mut slow = Client::connect_small(served.address, "/parties/notes/lobby").await;
     slow.sync().await;
+    let mut slow_v2 = Client::connect_small(served.address, "/parties/notes/lobby").await;
+    slow_v2.hello("notes/lobby").await;
     let (mut bob, _) = Client::join(served.address, "lobby").await;
     let watching = tokio::spawn(async move {
         for i in 0..ACTIONS {
@@ -88,19 +87,46 @@ async fn p8_a_client_that_never_reads_is_closed_with_1013_while_others_go_on() {
         }
     });
     let text = "x".repeat(200_000);
-    for i in 0..READ_AFTER {
+    for i in 0..ACTIONS {
         ann.send(put(&format!("n{i}"), &text)).await;
         assert_eq!(ann.receive().await["type"], "success");
     }
-    let reading = tokio::spawn(async move { slow.drain().await });
-    for i in READ_AFTER..ACTIONS {
-        ann.send(put(&format!("n{i}"), &text)).await;
-        assert_eq!(ann.receive().await["type"], "success");
-    }
+    ann.send(act("d", json!({"type": "delete", "payload": format!("n{DELETED}")}))).await;
+    assert_eq!(ann.receive().await["type"], "success");
     timeout(PATIENCE, watching).await.unwrap().unwrap();
-    let (updates, end) = timeout(PATIENCE, reading).await.unwrap().unwrap();
-    assert_eq!(end, Some(1013));
-    assert!(updates.len() < READ_AFTER, "{} updates", updates.len());
+
+    let mut rows = BTreeSet::new();
+    let mut frames = 0;
+    while rows.len() < DELETED {
+        let update = slow.receive().await;
+        for row in update["payload"].as_array().unwrap() {
+            let id = row[0].as_str().unwrap().to_owned();
+            if row[4].is_null() {
+                rows.insert(id)
+            } else {
+                rows.remove(&id)
+            };
+        }
+        frames += 1;
+    }
+    assert!(!rows.contains(&format!("n{DELETED}")));
+    assert!(frames < ACTIONS - 5, "{frames} frames: nothing was left out");
+
+    let mut version = 0;
+    let mut rows = BTreeSet::new();
+    while version <= ACTIONS as u64 {
+        let patch = slow_v2.receive().await;
+        assert!(patch["from"].as_u64().unwrap() <= version, "a gap: {} after {version}", patch["from"]);
+        version = patch["to"].as_u64().unwrap();
+        rows.extend(
+            patch["changes"][0]["puts"].as_array().unwrap().iter().map(|row| row[0].as_str().unwrap().to_owned()),
+        );
+    }
+    assert_eq!(rows.len(), DELETED);
+    // From now on they are as anybody.
+    ann.put("last").await;
+    assert_eq!(slow.receive().await["payload"][0][0], "last");
+    assert_eq!(slow_v2.receive().await["from"], version);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -205,17 +231,5 @@ async fn p8_a_snapshot_larger_than_the_backlog_reaches_its_reader_in_both_protoc
     assert_eq!(synced.len(), rows);
 
     let mut bob = Client::connect(served.address, "/parties/notes/lobby").await;
-    bob.send(json!({"type": "hello", "versions": [2]})).await;
-    bob.send(json!({"type": "join", "room": "notes/lobby", "client": "0".repeat(32)})).await;
-    assert_eq!(bob.receive().await["type"], "welcome");
-    assert_eq!(bob.receive().await["reset"], true);
-    let mut seen = 0;
-    loop {
-        let snapshot = bob.receive().await;
-        seen += snapshot["rows"].as_array().unwrap().len();
-        if snapshot["more"] == false {
-            break;
-        }
-    }
-    assert_eq!(seen, rows);
+    assert_eq!(bob.hello("notes/lobby").await, rows);
 }

@@ -104,7 +104,7 @@ impl World {
     fn carry_out(&mut self, effect: Effect) -> Checked {
         match effect {
             Effect::Send { to, frame } => self.send(to, &frame),
-            Effect::Broadcast { to, except, frame } => {
+            Effect::Broadcast { to, except, frame, .. } => {
                 to.iter().filter(|to| Some(**to) != except).try_for_each(|to| self.send(*to, &frame))
             }
             Effect::Close { connection, .. } => {

@@ -69,7 +69,7 @@ impl World {
         let mut effects = Vec::new();
         let opened = vec![Event::opened(ConnectionId(connection))];
         self.room.handle(Input { now: self.now, random: 3 }, opened, &mut effects);
-        let join = Up::Join { room: ROOM.into(), client, cursor: None, born };
+        let join = Up::Join { room: ROOM.into(), client, cursor: None, born, token: None };
         self.send(connection, &[Up::Hello { versions: vec![2] }, join]);
     }
 

@@ -3,19 +3,16 @@
 mod page;
 mod todos;
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
-use std::process::{ExitCode, exit};
+use std::process::ExitCode;
 
-use clap::Parser;
-use partysync::Server;
+use clap::{Parser, ValueEnum};
+use partysync::{Server, stop_signal};
 use tokio::net::TcpListener;
 use tracing_subscriber::EnvFilter;
 
 use crate::todos::Todos;
-
-/// Exit code of a program that Ctrl-C ended at once, as shells have it.
-const INTERRUPTED: i32 = 130;
 
 /// Serves a todo list that everybody in the room sees at once.
 #[derive(Parser)]
@@ -29,18 +26,39 @@ struct Options {
     /// The folder of the page, which holds `web` and `node_modules`.
     #[arg(long, value_name = "DIR", default_value = env!("CARGO_MANIFEST_DIR"))]
     web: PathBuf,
+    /// How log lines on stderr are written. Which there are says the variable RUST_LOG, such as `info` or
+    /// `partysync_server=debug`.
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    log_format: LogFormat,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum LogFormat {
+    /// For people; in colour if stderr is a terminal.
+    Text,
+    /// An object a line.
+    Json,
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
-    match run(Options::parse()).await {
+    let options = Options::parse();
+    log_to_stderr(options.log_format);
+    match run(options).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("v1-todo: {error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+fn log_to_stderr(format: LogFormat) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    match format {
+        LogFormat::Text => lines.with_ansi(io::stderr().is_terminal()).init(),
+        LogFormat::Json => lines.json().init(),
     }
 }
 
@@ -54,40 +72,9 @@ async fn run(options: Options) -> Result<(), String> {
     // Whoever started this may wait for the line. If nobody reads it, nobody does.
     let _ = writeln!(io::stdout(), "listening on http://{address}").and_then(|()| io::stdout().flush());
     let app = server.router().merge(page);
+    let stop = async {
+        stop.await;
+        eprintln!("stopping: {}; Ctrl-C again ends at once", server.in_use());
+    };
     server.serve_app(listener, app, stop).await.map_err(|error| error.to_string())
-}
-
-/// Is ready at the first Ctrl-C or SIGTERM. At the second the program ends at once.
-#[cfg(unix)]
-fn stop_signal() -> io::Result<impl Future<Output = ()>> {
-    use tokio::signal::unix::{SignalKind, signal};
-
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    Ok(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-        tokio::spawn(async move {
-            interrupt.recv().await;
-            exit(INTERRUPTED);
-        });
-    })
-}
-
-/// Is ready at the first Ctrl-C. At the second the program ends at once.
-#[cfg(not(unix))]
-fn stop_signal() -> io::Result<impl Future<Output = ()>> {
-    Ok(async {
-        // It fails if nothing can be waited for: then there is nothing to stop at.
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending::<()>().await;
-        }
-        tokio::spawn(async {
-            if tokio::signal::ctrl_c().await.is_ok() {
-                exit(INTERRUPTED);
-            }
-        });
-    })
 }

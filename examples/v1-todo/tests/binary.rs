@@ -99,8 +99,37 @@ fn it_ends_by_sigterm_and_by_ctrl_c_with_code_0() {
         assert_eq!(child.wait().unwrap().code(), Some(0), "{name}");
         let mut stderr = String::new();
         child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
-        assert_eq!(stderr, "");
+        assert_eq!(stderr, "stopping: finishing 0 rooms, closing 0 connections; Ctrl-C again ends at once\n");
     }
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once_with_code_130() {
+    for (first, second) in [("-TERM", "-INT"), ("-INT", "-INT"), ("-INT", "-TERM")] {
+        let folder = folder();
+        let (mut child, address) = start(folder.path());
+        // Its client never answers the close, for which the server would wait.
+        let _deaf = open_socket(address);
+        signal(&child, first);
+        let mut line = String::new();
+        BufReader::new(child.stderr.as_mut().unwrap()).read_line(&mut line).unwrap();
+        assert!(line.starts_with("stopping: finishing 1 room, closing "), "{line}");
+        signal(&child, second);
+        assert_eq!(child.wait().unwrap().code(), Some(130), "{first} {second}");
+    }
+}
+
+/// A WebSocket, opened by hand.
+fn open_socket(address: SocketAddr) -> TcpStream {
+    let mut tcp = TcpStream::connect(address).unwrap();
+    let head = "Connection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13";
+    let key = "dGhlIHNhbXBsZSBub25jZQ==";
+    write!(tcp, "GET /parties/todos/lobby HTTP/1.1\r\nHost: {address}\r\n{head}\r\nSec-WebSocket-Key: {key}\r\n\r\n")
+        .unwrap();
+    let mut status = String::new();
+    BufReader::new(&tcp).read_line(&mut status).unwrap();
+    assert!(status.starts_with("HTTP/1.1 101"), "{status}");
+    tcp
 }
 
 #[test]

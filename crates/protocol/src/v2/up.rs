@@ -4,7 +4,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use super::{nested_too_deep, present};
-use crate::{ClientId, Cursor, ErrorCode, Version};
+use crate::{ClientId, Cursor, ErrorCode, Token, Version};
 
 /// What a version 2 client sends.
 #[derive(Debug, Serialize)]
@@ -25,6 +25,9 @@ pub enum Up<'a> {
         cursor: Option<Cursor>,
         /// The version of the first `joined` that it got under this id.
         born: Option<Version>,
+        /// Proves who it is, if the room's door wants that.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        token: Option<Token>,
     },
     /// Asks for an action to be run (SPEC 8.6).
     Action {
@@ -76,6 +79,8 @@ struct Fields<'a> {
     #[serde(default)]
     born: Option<Version>,
     #[serde(default)]
+    token: Option<Token>,
+    #[serde(default)]
     number: Option<u64>,
     #[serde(borrow, default)]
     channel: Option<Cow<'a, str>>,
@@ -113,7 +118,7 @@ impl<'a> Up<'a> {
     fn from_fields(f: Fields<'a>) -> Option<Self> {
         Some(match &*f.kind {
             "hello" => Up::Hello { versions: f.versions? },
-            "join" => Up::Join { room: f.room?, client: f.client?, cursor: f.cursor, born: f.born },
+            "join" => Up::Join { room: f.room?, client: f.client?, cursor: f.cursor, born: f.born, token: f.token },
             "action" => Up::Action { room: f.room?, number: named(f.number?)?, channel: f.channel?, action: f.action? },
             "have" => Up::Have { room: f.room?, version: f.version?, number: f.number? },
             "ping" => Up::Ping,
@@ -181,8 +186,14 @@ mod tests {
         let cursor = Some(Cursor { version: 5, stamp: crate::Stamp::from_random(u64::MAX) });
         for up in [
             Up::Hello { versions: vec![2, 3] },
-            Up::Join { room: room(), client: ClientId::from_random([7; 16]), cursor, born: Some(1) },
-            Up::Join { room: room(), client: ClientId::from_random([7; 16]), cursor: None, born: None },
+            Up::Join { room: room(), client: ClientId::from_random([7; 16]), cursor, born: Some(1), token: None },
+            Up::Join {
+                room: room(),
+                client: ClientId::from_random([7; 16]),
+                cursor: None,
+                born: None,
+                token: Some(Token::new("t")),
+            },
             Up::Action { room: room(), number: 4, channel: "c".into(), action: &action },
             Up::Action { room: room(), number: 4, channel: "c".into(), action: &null },
             Up::Have { room: room(), version: 9, number: 4 },

@@ -261,7 +261,7 @@ fn to_json(value: ValueRef<'_>) -> Json {
 pub fn frames(effects: &[Effect], connection: ConnectionId) -> impl Iterator<Item = String> {
     effects.iter().filter_map(move |effect| match effect {
         Effect::Send { to, frame } if *to == connection => Some(frame.to_string()),
-        Effect::Broadcast { to, except, frame } if to.contains(&connection) && *except != Some(connection) => {
+        Effect::Broadcast { to, except, frame, .. } if to.contains(&connection) && *except != Some(connection) => {
             Some(frame.to_string())
         }
         _ => None,
@@ -354,7 +354,8 @@ impl Mirror {
 
     /// Opens a connection, says hello and joins.
     pub fn join(&mut self, world: &mut World) {
-        let join = v2::Up::Join { room: ROOM.into(), client: self.client, cursor: self.cursor, born: self.born };
+        let join =
+            v2::Up::Join { room: ROOM.into(), client: self.client, cursor: self.cursor, born: self.born, token: None };
         let hello = v2::Up::Hello { versions: vec![2] };
         world.handle(vec![
             Event::opened(self.connection),

@@ -5,6 +5,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -36,6 +37,7 @@ pub struct Note {
 #[serde(tag = "type", content = "payload", rename_all = "lowercase")]
 enum Action {
     Put(Note),
+    Delete(String),
     Panic,
     /// Asks for the alarm in so many milliseconds.
     Alarm(i64),
@@ -54,6 +56,7 @@ impl SyncServer for Notes {
     fn on_action(&mut self, tx: &mut Tx<'_>, call: &Call<'_>) -> Result<Changed, ActionError> {
         call.apply(tx, |tx, action| match action {
             Action::Put(note) => tx.table::<Note>().insert(&note),
+            Action::Delete(id) => tx.table::<Note>().delete(id).map(|_| ()),
             Action::Panic => panic!("as the test wants"),
             Action::Alarm(in_ms) => {
                 tx.set_alarm(tx.now() + in_ms);
@@ -234,6 +237,24 @@ impl Client {
         let answer = self.receive().await;
         assert_eq!(answer["sync"], true, "{answer}");
         answer["payload"].as_array().unwrap().clone()
+    }
+
+    /// Joins a room in version 2 under an id that nobody else has; returns how many rows there are.
+    pub async fn hello(&mut self, room: &str) -> usize {
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        let client = format!("{:032x}", LAST.fetch_add(1, Ordering::Relaxed));
+        self.send(json!({"type": "hello", "versions": [2]})).await;
+        self.send(json!({"type": "join", "room": room, "client": client})).await;
+        assert_eq!(self.receive().await["type"], "welcome");
+        assert_eq!(self.receive().await["reset"], true);
+        let mut rows = 0;
+        loop {
+            let snapshot = self.receive().await;
+            rows += snapshot["rows"].as_array().unwrap().len();
+            if snapshot["more"] == false {
+                return rows;
+            }
+        }
     }
 
     /// Asks for a note, and waits for the answer.

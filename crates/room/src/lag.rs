@@ -1,0 +1,65 @@
+//! What a slow reader gets in place of the broadcasts that were left out for it (SPEC 8.25).
+
+use partysync_model::{Db, DbError};
+use partysync_protocol::{Version, v1};
+
+use crate::connection::{Joined, Protocol};
+use crate::event::{ConnectionId, Effect, Frame, Report};
+use crate::{Room, SyncServer};
+
+/// Version 2's clients come back by themselves, and resume. Version 1's come back too.
+const TOO_SLOW: (u16, &str) = (1013, "the client reads too slowly");
+
+impl<S: SyncServer, D: Db> Room<S, D> {
+    /// Tells a connection everything that changed after a version.
+    pub(crate) fn tell_missed(&mut self, to: ConnectionId, since: Version, effects: &mut Vec<Effect>) {
+        let (code, reason) = TOO_SLOW;
+        match self.missed(to, since) {
+            Ok(Some(frames)) => effects.extend(frames.into_iter().map(|frame| Effect::Send { to, frame })),
+            Ok(None) => effects.push(Effect::Close { connection: to, code, reason }),
+            Err(error) => {
+                effects.push(Effect::Report(Report { during: "catch-up", error: error.to_string() }));
+                effects.push(Effect::Close { connection: to, code, reason });
+            }
+        }
+    }
+
+    fn missed(&mut self, to: ConnectionId, since: Version) -> Result<Option<Vec<Frame>>, DbError> {
+        let Some(connection) = self.connections.get_mut(to) else { return Ok(Some(Vec::new())) };
+        let protocol = connection.protocol;
+        self.changed_since(protocol, since)
+    }
+
+    /// The frames that tell a connection what changed after a version. `None`: the log does not reach back so far, and the client
+    /// can ask for everything itself.
+    pub(crate) fn changed_since(&mut self, protocol: Protocol, since: Version) -> Result<Option<Vec<Frame>>, DbError> {
+        match protocol {
+            Protocol::V1 { synced } => self.changed_since_v1(synced, since).map(Some),
+            Protocol::V2 { joined: Some(Joined { live: true, .. }) } if since < self.floor => Ok(None),
+            Protocol::V2 { joined: Some(Joined { live: true, .. }) } if since < self.head.cursor.version => {
+                Ok(Some(vec![self.catch_up(since)?]))
+            }
+            Protocol::V2 { .. } | Protocol::Unknown | Protocol::Closing => Ok(Some(Vec::new())),
+        }
+    }
+
+    /// An update a channel: live rows and tombstones. Below the floor, everything that there is.
+    fn changed_since_v1(&mut self, synced: u64, since: Version) -> Result<Vec<Frame>, DbError> {
+        let mut frames = Vec::new();
+        for channel in (0..self.channels.len()).filter(|channel| synced & 1 << channel != 0) {
+            let (mut rows, dead) = if since < self.floor {
+                (self.all_live(channel)?, self.all_dead(channel)?)
+            } else {
+                self.v1_changes(channel, since)?
+            };
+            if !rows.is_empty() && !dead.is_empty() {
+                rows.push(',');
+            }
+            rows.push_str(&dead);
+            if !rows.is_empty() {
+                frames.push(v1::update(&self.channels[channel].name, &rows).into());
+            }
+        }
+        Ok(frames)
+    }
+}
