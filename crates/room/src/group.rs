@@ -1,6 +1,6 @@
 //! Many steps in one transaction, and what to do when one of them destroys it (SPEC 5.2, 5.3).
 
-use partysync_model::{ActionError, Db, Verdict};
+use partysync_model::{ActionError, Db, DbError, DbErrorKind, Verdict};
 use partysync_protocol::{ErrorCode, Retry};
 
 use crate::event::Report;
@@ -12,7 +12,7 @@ impl<S: SyncServer, D: Db> Room<S, D> {
     pub(crate) fn run_group(&mut self, works: &[Work]) -> Vec<Ran> {
         match self.attempt(works) {
             Ok(ran) => ran,
-            Err(_) if works.len() > 1 => works.iter().map(|work| self.run_alone(work)).collect(),
+            Err(_) if works.len() > 1 && !self.must_reopen => works.iter().map(|work| self.run_alone(work)).collect(),
             Err(cause) => works.iter().map(|work| self.run_failed(work, &cause)).collect(),
         }
     }
@@ -27,6 +27,9 @@ impl<S: SyncServer, D: Db> Room<S, D> {
 
     /// Runs steps in one transaction; nothing of them stays, here or in the database, if it is lost.
     fn attempt(&mut self, works: &[Work]) -> Result<Vec<Ran>, ActionError> {
+        if self.must_reopen {
+            return Err(ErrorCode::StorageFailed.into());
+        }
         let before = self.head;
         let mut all = Vec::with_capacity(works.len());
         let mut cause = None;
@@ -52,12 +55,20 @@ impl<S: SyncServer, D: Db> Room<S, D> {
         self.head = before;
         self.clients.forget();
         self.instance.spoil();
+        self.distrust(error.db_error());
         Err(error)
+    }
+
+    /// What an error of the database means for all that comes after it.
+    pub(crate) fn distrust(&mut self, error: Option<&DbError>) {
+        self.must_reopen |= error.is_some_and(|error| error.kind == DbErrorKind::Io);
     }
 
     /// A step that destroys its transaction even when it is alone in it.
     fn run_failed(&mut self, work: &Work, cause: &ActionError) -> Ran {
-        let report = Some(Report { during: "the step's transaction", error: cause.to_string() });
+        // What comes after a failure of the storage is not run, and says nothing new.
+        let report = (!self.must_reopen || cause.db_error().is_some())
+            .then(|| Report { during: "the step's transaction", error: cause.to_string() });
         let Work::Action(action) = work else {
             return Ran { report, ..unsettled(cause.clone()) };
         };
@@ -75,6 +86,7 @@ impl<S: SyncServer, D: Db> Room<S, D> {
             (Ok(()), Some(outcome)) => Ran { made: Vec::new(), outcome, report },
             (error, _) => {
                 self.clients.forget();
+                self.distrust(error.as_ref().err());
                 let error = error.err().map_or(ErrorCode::StorageFailed.into(), ActionError::from);
                 Ran { report, ..unsettled(error) }
             }

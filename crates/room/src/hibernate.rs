@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use partysync_model::{Db, DbError};
-use partysync_protocol::{ClientId, Cursor, Version};
+use partysync_protocol::{ClientId, Cursor, Version, v2};
 use serde::{Deserialize, Serialize};
 
 use crate::connection::{Connection, Joined, Protocol};
@@ -58,6 +58,12 @@ impl ConnectionState {
     /// [`InvalidState`] if it is something else, or of another version of this library: then the socket is to be closed with 1012.
     pub fn from_json(json: &str) -> Result<Self, InvalidState> {
         serde_json::from_str(json).map_err(|_| InvalidState)
+    }
+
+    /// The answer to a frame for which the room need not wake: a ping.
+    pub fn answer_asleep(&self, text: &str) -> Option<Frame> {
+        let is_v2 = matches!(self.spoken, Spoken::V2 | Spoken::Joined { .. });
+        (is_v2 && v2::Up::is_ping(text)).then(|| v2::pong().into())
     }
 }
 

@@ -99,6 +99,7 @@ impl<S: SyncServer, D: Db> Room<S, D> {
             wake_at: None,
             alarm_failures: 0,
             alarm_retry_at: None,
+            must_reopen: false,
         })
     }
 }

@@ -34,6 +34,11 @@ impl RoomName {
         RoomName { address: format!("{party}/{room}"), party_len: party.len() }
     }
 
+    /// The room with this address, if it is one.
+    pub fn from_address(address: &str) -> Option<Self> {
+        address.split_once('/').map(|(party, room)| RoomName::new(party, room))
+    }
+
     /// `party/room`, as frames name it (SPEC 8.3).
     pub fn address(&self) -> &str {
         &self.address
@@ -77,6 +82,8 @@ pub struct Room<S, D> {
     pub(crate) alarm_failures: u32,
     /// When it runs again after a failure.
     pub(crate) alarm_retry_at: Option<Millis>,
+    /// See [`Room::must_reopen`].
+    pub(crate) must_reopen: bool,
 }
 
 impl<S: SyncServer, D: Db> Room<S, D> {
@@ -95,6 +102,14 @@ impl<S: SyncServer, D: Db> Room<S, D> {
         effects.extend(works.iter().zip(&ran).filter_map(|(work, ran)| self.applied(work, ran)));
         effects.extend(ran.iter().filter_map(|r| r.report.clone()).map(Effect::Report));
         self.keep_house(effects);
+    }
+
+    /// Whether the database failed in a way after which only what is on disk can be believed: a commit whose sync failed may have
+    /// left anything there, whatever the connection to it believes. The home then carries out the effects, takes the room out of
+    /// memory with [`hibernate`](Self::hibernate), opens it anew and restores its sockets. Until then no step is run: all are
+    /// answered with `storage_failed`, and settled is none of them.
+    pub fn must_reopen(&self) -> bool {
+        self.must_reopen
     }
 
     /// The cursor of the room's newest version.
@@ -355,6 +370,9 @@ impl<S: SyncServer, D: Db> Room<S, D> {
 
     /// What is to be done after each batch: timers, the purge, the home's alarm.
     fn keep_house(&mut self, effects: &mut Vec<Effect>) {
+        if self.must_reopen {
+            return;
+        }
         let kept = purge::schedule(self).and_then(|()| self.next_wake());
         match kept {
             Ok(next) if next != self.wake_at => {
@@ -363,6 +381,7 @@ impl<S: SyncServer, D: Db> Room<S, D> {
             }
             Ok(_) => {}
             Err(error) => {
+                self.distrust(Some(&error));
                 effects.push(Effect::Report(Report { during: "timers", error: error.to_string() }));
                 self.wake_at = Some(self.input.now + ALARM_RETRY_MS);
                 effects.push(Effect::WakeAt(self.wake_at));

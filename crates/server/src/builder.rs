@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use partysync_model::ActionError;
+use partysync_model::{ActionError, DbError};
 use partysync_room::{Admission, Applied, Attempt, Join, Refusal, SyncServer};
 
 use crate::data::DataDir;
@@ -16,8 +16,9 @@ use crate::party::{self, Open, Party};
 use crate::pool::Pool;
 use crate::random::Random;
 use crate::rate::Rates;
-use crate::rooms::Rooms;
-use crate::{Server, clock};
+use crate::registry::Registry;
+use crate::rooms::{Limits, Rooms};
+use crate::{Server, clock, descriptors};
 
 /// Threads that wait for disks. More than processors, so that rooms need not wait for each other's flushes.
 const WRITERS: usize = 8;
@@ -42,6 +43,7 @@ pub struct Builder {
     origins: Option<Vec<String>>,
     stop_ms: u64,
     rates: Rates,
+    open_rooms: Option<usize>,
 }
 
 /// A server cannot be made.
@@ -71,6 +73,14 @@ pub enum BuildError {
     Locked {
         /// The directory.
         path: PathBuf,
+    },
+    /// The registry of rooms can be neither opened nor made anew.
+    #[error("the registry of rooms, {path}, cannot be opened: {source}")]
+    Registry {
+        /// Its file.
+        path: PathBuf,
+        /// Why.
+        source: DbError,
     },
     /// A party's name cannot be a segment of a URL's path, or a folder.
     #[error(
@@ -113,6 +123,7 @@ impl Default for Builder {
             origins: None,
             stop_ms: STOP_MS,
             rates: Rates::default(),
+            open_rooms: None,
         }
     }
 }
@@ -297,6 +308,15 @@ impl Builder {
         self
     }
 
+    /// How many rooms may be in memory at once, 1 at the least. Past it the one that was used least recently, and has nothing to do,
+    /// leaves memory; if there is none, who wants another room waits, for up to 5 s, and is then told that the server is busy.
+    ///
+    /// The default is half of what the process's limit of open files allows, at two files a room, and at most 10,000.
+    pub fn open_rooms(mut self, rooms: usize) -> Self {
+        self.open_rooms = Some(rooms);
+        self
+    }
+
     /// Makes the server and locks its data directory, until the server and all its sockets are gone.
     ///
     /// # Errors
@@ -312,10 +332,14 @@ impl Builder {
             self.origins.map(|origins| Origins::only(origins.iter().map(String::as_str)).map_err(str::to_owned));
         let origins = origins.transpose().map_err(BuildError::Origin)?.unwrap_or_default();
         let front = Front { prefix: self.prefix, origins, token_param: self.token_param };
-        let data = DataDir::lock(self.data)?;
+        let data = Arc::new(DataDir::lock(self.data)?);
         let random = Random::from_os().map_err(BuildError::Random)?;
         let pool = Pool::new(self.writers).map_err(BuildError::Threads)?;
-        let rooms = Rooms::new(data, parties, pool, random, Duration::from_millis(self.idle_ms), self.rates);
+        let registry = Registry::open(Arc::clone(&data))?;
+        let descriptors = descriptors::raise();
+        let open_rooms = self.open_rooms.unwrap_or_else(|| descriptors::open_rooms(descriptors));
+        let limits = Limits { idle: Duration::from_millis(self.idle_ms), open_rooms, rates: self.rates };
+        let rooms = Rooms::new(data, registry, parties, pool, random, limits);
         clock::start(&rooms).map_err(BuildError::Threads)?;
         Ok(Server::new(rooms, Arc::new(front), Duration::from_millis(self.stop_ms)))
     }
@@ -359,6 +383,7 @@ impl std::fmt::Debug for Builder {
             .field("idle_ms", &self.idle_ms)
             .field("stop_ms", &self.stop_ms)
             .field("rates", &self.rates)
+            .field("open_rooms", &self.open_rooms)
             .finish()
     }
 }

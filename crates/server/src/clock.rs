@@ -3,7 +3,8 @@
 //! One thread minds all rooms, in memory or not. Alarms are due by the wall clock, which may jump. If it jumps ahead,
 //! alarms that became due ring within [`LONGEST_SLEEP`]; if it jumps back, they ring when it shows their time again.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use std::{io, thread};
@@ -11,16 +12,18 @@ use std::{io, thread};
 use partysync_protocol::Millis;
 use partysync_room::RoomName;
 
+use crate::alarms::{Alarms, PAGE};
+use crate::registry::Alarm;
 use crate::rooms::Rooms;
 
 /// The longest time without a look at the wall clock.
 const LONGEST_SLEEP: Duration = Duration::from_secs(10);
 
-/// Alarms that are minded, each a room's. Past it the last to ring is dropped: its room sets it again when somebody opens it.
-const ALARMS: usize = 1_000_000;
+/// Rooms whose alarms ring at once. Many may be due after a restart, and each brings a room into memory.
+const RINGING: usize = 16;
 
-/// How long after an alarm rang it rings again if the room does not say when it wants the next one.
-const RING_AGAIN_MS: Millis = 2_000;
+/// How long until the registry is read again that could not be read.
+const READ_AGAIN: Duration = Duration::from_secs(1);
 
 /// What the clock minds.
 #[derive(Debug, Default)]
@@ -31,16 +34,25 @@ pub(crate) struct Clock {
 
 #[derive(Debug, Default)]
 struct Plan {
-    alarms: BTreeSet<(Millis, RoomName)>,
-    alarm_of: BTreeMap<RoomName, Millis>,
-    /// Rooms that may be unused by then, at most one entry each. All wait equally long, so the first is the next.
-    looks: VecDeque<(Instant, RoomName)>,
+    alarms: Alarms,
+    /// Alarms that rang and are not handled.
+    ringing: usize,
+    /// When the registry may be read again, if it could not be.
+    read_again: Option<Instant>,
+    /// When to look at rooms. A few for each room that has a mailbox.
+    looks: BinaryHeap<Reverse<(Instant, RoomName)>>,
     ended: bool,
 }
 
 enum Due {
     Alarm(RoomName),
     Look(RoomName),
+    Page(Alarm),
+}
+
+/// An alarm that rings, until it is handled.
+pub(crate) struct Ring {
+    clock: Arc<Clock>,
 }
 
 /// The time by the wall clock.
@@ -56,19 +68,28 @@ pub(crate) fn start(rooms: &Arc<Rooms>) -> io::Result<()> {
 }
 
 impl Clock {
-    /// The room's alarm is to ring at this time, instead of the time that was set before.
+    /// The alarm of a room in memory is to ring at this time, instead of the time that was set before. So is that of one that
+    /// is looked at again because it could not be opened.
     pub(crate) fn set_alarm(&self, name: &RoomName, at: Option<Millis>) {
-        let mut plan = self.plan();
-        plan.remove_alarm(name);
-        if let Some(at) = at {
-            plan.add_alarm(name.clone(), at);
-            self.changed.notify_one();
-        }
+        self.plan().alarms.hold(name, at);
+        self.changed.notify_one();
+    }
+
+    /// The registry has been told of a room's alarm.
+    pub(crate) fn stored(&self, name: &RoomName, at: Option<Millis>) {
+        self.plan().alarms.store(name, at);
+        self.changed.notify_one();
+    }
+
+    /// The room is gone for good.
+    #[allow(dead_code, reason = "for the admin interface")]
+    pub(crate) fn forget(&self, name: &RoomName) {
+        self.plan().alarms.forget(name);
     }
 
     /// At `due` the room is to be looked at.
     pub(crate) fn look_at(&self, due: Instant, name: RoomName) {
-        self.plan().looks.push_back((due, name));
+        self.plan().looks.push(Reverse((due, name)));
         self.changed.notify_one();
     }
 
@@ -77,12 +98,26 @@ impl Clock {
         self.changed.notify_one();
     }
 
-    fn run(&self, rooms: &Weak<Rooms>) {
+    fn run(self: &Arc<Self>, rooms: &Weak<Rooms>) {
         while let Some(due) = self.next() {
             let Some(rooms) = rooms.upgrade() else { return };
             match due {
-                Due::Alarm(name) => rooms.ring(&name),
+                Due::Alarm(name) => rooms.ring(&name, Ring { clock: Arc::clone(self) }),
                 Due::Look(name) => rooms.look(&name),
+                Due::Page(from) => self.turn_page(&rooms, from),
+            }
+        }
+    }
+
+    fn turn_page(&self, rooms: &Rooms, from: Alarm) {
+        let page = rooms.registry.alarms(from, PAGE + 1);
+        let mut plan = self.plan();
+        plan.read_again = page.is_err().then(|| Instant::now() + READ_AGAIN);
+        match page {
+            Ok(page) => plan.alarms.add_page(page),
+            Err(error) => {
+                plan.alarms.no_page();
+                tracing::error!(%error, "the registry of rooms cannot be read");
             }
         }
     }
@@ -113,39 +148,37 @@ impl Clock {
 impl Plan {
     /// Takes out what is due, or says how long to wait.
     fn due(&mut self) -> Result<Due, Option<Duration>> {
-        let look_in = self.looks.front().map(|(due, _)| due.saturating_duration_since(Instant::now()));
+        let until = |due: Instant| due.saturating_duration_since(Instant::now());
+        let look_in = self.looks.peek().map(|Reverse((due, _))| until(*due));
         if look_in == Some(Duration::ZERO)
-            && let Some((_, name)) = self.looks.pop_front()
+            && let Some(Reverse((_, name))) = self.looks.pop()
         {
             return Ok(Due::Look(name));
         }
-        let now = now();
-        let Some((at, name)) = self.alarms.first().cloned() else { return Err(look_in) };
-        if at > now {
-            let alarm_in = Duration::from_millis(at.abs_diff(now)).min(LONGEST_SLEEP);
-            return Err(Some(look_in.map_or(alarm_in, |look_in| look_in.min(alarm_in))));
-        }
-        // The room says nothing when it wants the time that is past already.
-        self.remove_alarm(&name);
-        self.add_alarm(name.clone(), now + RING_AGAIN_MS);
-        Ok(Due::Alarm(name))
-    }
-
-    fn add_alarm(&mut self, name: RoomName, at: Millis) {
-        self.alarm_of.insert(name.clone(), at);
-        self.alarms.insert((at, name));
-        if self.alarms.len() > ALARMS
-            && let Some((_, last)) = self.alarms.pop_last()
+        let read_in = self.read_again.map(until).filter(|wait| *wait > Duration::ZERO);
+        if read_in.is_none()
+            && let Some(from) = self.alarms.next_page()
         {
-            self.alarm_of.remove(&last);
-            tracing::warn!(room = %last, "too many alarms: this room's will not ring until somebody opens it");
+            return Ok(Due::Page(from));
         }
+        // Past the limit, who has handled an alarm wakes the clock.
+        let next = self.alarms.next().filter(|_| self.ringing < RINGING);
+        let alarm_in = next.map(|at| Duration::from_millis(u64::try_from(at - now()).unwrap_or_default()));
+        if alarm_in == Some(Duration::ZERO)
+            && let Some(name) = self.alarms.pop()
+        {
+            self.ringing += 1;
+            return Ok(Due::Alarm(name));
+        }
+        let alarm_in = alarm_in.map(|wait| wait.min(LONGEST_SLEEP));
+        Err([look_in, read_in, alarm_in].into_iter().flatten().min())
     }
+}
 
-    fn remove_alarm(&mut self, name: &RoomName) {
-        if let Some(at) = self.alarm_of.remove(name) {
-            self.alarms.remove(&(at, name.clone()));
-        }
+impl Drop for Ring {
+    fn drop(&mut self) {
+        self.clock.plan().ringing -= 1;
+        self.clock.changed.notify_one();
     }
 }
 
@@ -153,26 +186,49 @@ impl Plan {
 mod tests {
     use super::*;
 
-    fn name() -> RoomName {
-        RoomName::new("todos", "lobby")
+    fn name(number: usize) -> RoomName {
+        RoomName::new("todos", &number.to_string())
+    }
+
+    /// A clock that has read all there is in the registry.
+    fn clock() -> Arc<Clock> {
+        let clock = Arc::new(Clock::default());
+        assert!(matches!(clock.plan().due(), Ok(Due::Page(_))));
+        clock.plan().alarms.add_page(Vec::new());
+        clock
     }
 
     #[test]
-    fn spec_7_6_a_room_has_one_alarm() {
-        let clock = Clock::default();
-        clock.set_alarm(&name(), Some(5));
-        clock.set_alarm(&name(), Some(now() + 60_000));
+    fn spec_7_6_an_alarm_rings_when_it_is_due_and_not_before() {
+        let clock = clock();
+        clock.set_alarm(&name(1), Some(now() + 60_000));
         assert!(matches!(clock.plan().due(), Err(Some(sleep)) if sleep <= LONGEST_SLEEP));
-        clock.set_alarm(&name(), None);
+        clock.set_alarm(&name(1), Some(5));
+        assert!(matches!(clock.plan().due(), Ok(Due::Alarm(_))));
         assert!(matches!(clock.plan().due(), Err(None)));
     }
 
     #[test]
-    fn an_alarm_rings_again_until_the_room_says_otherwise() {
-        let clock = Clock::default();
-        clock.set_alarm(&name(), Some(5));
+    fn p8_few_alarms_ring_at_once() {
+        let clock = clock();
+        (0..=RINGING).for_each(|n| clock.stored(&name(n), Some(5)));
+        for _ in 0..RINGING {
+            assert!(matches!(clock.plan().due(), Ok(Due::Alarm(_))));
+        }
+        assert!(matches!(clock.plan().due(), Err(None)));
+        drop(Ring { clock: Arc::clone(&clock) });
         assert!(matches!(clock.plan().due(), Ok(Due::Alarm(_))));
-        assert!(matches!(clock.plan().due(), Err(Some(_))));
-        assert!(clock.plan().alarm_of.contains_key(&name()));
+    }
+
+    #[test]
+    fn looks_come_in_the_order_in_which_they_are_due() {
+        let clock = clock();
+        let now = Instant::now();
+        clock.look_at(now + Duration::from_millis(1), name(2));
+        clock.look_at(now, name(1));
+        std::thread::sleep(Duration::from_millis(1));
+        for expected in [1, 2] {
+            assert!(matches!(clock.plan().due(), Ok(Due::Look(found)) if found == name(expected)));
+        }
     }
 }

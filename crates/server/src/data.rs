@@ -5,6 +5,7 @@ use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use partysync_model::{DbError, DbErrorKind};
 use partysync_room::RoomName;
 use sha2::{Digest, Sha256};
 
@@ -33,6 +34,15 @@ impl DataDir {
         }
     }
 
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where the registry of rooms is (SPEC 7.8). A party's folder cannot have this name.
+    pub(crate) fn registry_file(&self) -> PathBuf {
+        self.path.join("rooms.sqlite")
+    }
+
     /// Where a room's file is. What a client chose is only in the hash.
     pub(crate) fn room_file(&self, name: &RoomName) -> PathBuf {
         let hash = Sha256::digest(name.room()).iter().take(16).fold(String::with_capacity(32), |mut hex, byte| {
@@ -41,6 +51,12 @@ impl DataDir {
         });
         self.path.join(name.party()).join(&hash[..2]).join(hash + ".db")
     }
+}
+
+/// A failure outside of SQLite, as one of the database.
+pub(crate) fn db_error(error: &io::Error) -> DbError {
+    let full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+    DbError::new(if full { DbErrorKind::Full } else { DbErrorKind::Io }, error.to_string())
 }
 
 /// Makes a folder and those above it. What is new is on disk when this returns.

@@ -4,18 +4,18 @@ use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use partysync_model::{DbError, DbErrorKind};
-use partysync_protocol::{ErrorCode, Millis, limits};
-use partysync_room::{ConnectionId, Effect, Event, Frame, Input, OpenError};
-use partysync_sqlite::{Options, SqliteDb};
+use partysync_protocol::{ErrorCode, Millis, limits, v2};
+use partysync_room::{ConnectionId, ConnectionState, Effect, Event, Frame, Input};
 use rustc_hash::FxHashMap;
 
 use crate::backlog::{Close, Kind};
+use crate::clock::{self, Ring};
 use crate::mailbox::{Mail, Mailbox, Received};
+use crate::open::{self, Trouble};
 use crate::outbox::{Outbox, Post, Scratch};
 use crate::party::AnyRoom;
 use crate::rooms::{Fate, Lease, Rooms};
-use crate::{clock, data};
+use crate::slots::Slot;
 
 /// Mail that one job takes, so that what the first of it asked for need not wait for all the rest: one group's worth.
 const BATCH: usize = limits::GROUP_ACTIONS;
@@ -24,6 +24,7 @@ const BATCH: usize = limits::GROUP_ACTIONS;
 const OPEN_AGAIN_MS: Millis = 60_000;
 
 const RESTART: Close = Close::new(1012, "the server restarts");
+const BUSY: Close = Close::new(1013, "the server has too many rooms open");
 const FAULT: Close = Close::new(1011, "the server failed");
 
 /// What only the job that runs touches.
@@ -32,6 +33,13 @@ pub(crate) struct Desk {
     /// The room, if it is in memory.
     room: Option<Box<dyn AnyRoom>>,
     sockets: FxHashMap<ConnectionId, Seat>,
+    /// What the room has to know of its sockets when it wakes: 200 to 300 bytes each, more if the app keeps something with
+    /// them. Nothing while it is in memory.
+    asleep: FxHashMap<ConnectionId, ConnectionState>,
+    /// When the room wants to be woken.
+    alarm: Option<Millis>,
+    /// Why the room cannot be opened, as far as this batch is concerned.
+    failed: Option<ErrorCode>,
     /// Nobody can reach the mailbox any more: what is left in it is of those that are gone.
     retired: bool,
 }
@@ -56,8 +64,10 @@ struct Batch {
     events: Vec<Event>,
     /// There is something for which the room is brought into memory.
     needs_room: bool,
-    /// Kept until the events are handled.
-    leases: Vec<Lease>,
+    /// Alarms, kept until they are handled.
+    rings: Vec<(Lease, Ring)>,
+    /// The room was not in memory before.
+    was_asleep: bool,
     evict: bool,
     stop: bool,
     /// Frames that are to be sent.
@@ -70,28 +80,66 @@ struct Batch {
 pub(crate) fn run(rooms: &Arc<Rooms>, mailbox: &Arc<Mailbox>) {
     let _entered = mailbox.span.enter();
     let mut desk = mailbox.desk();
-    let mail = mailbox.take(BATCH);
+    let mut mail = mailbox.take(BATCH);
     if !desk.retired {
-        let mut batch = Batch::default();
+        desk.answer_pings(&mut mail);
+        if desk.room.is_none() && mail.iter().any(Mail::wakes) {
+            match rooms.take_slot(&mailbox.name) {
+                Slot::Taken => {}
+                Slot::Refused => desk.failed = Some(ErrorCode::Busy),
+                Slot::None | Slot::Waiting { .. } => {
+                    // First the mail: who gets a place looks for it.
+                    mailbox.put_back(mail);
+                    return rooms.wait_for_slot(&mailbox.name);
+                }
+            }
+        }
+        let mut batch = Batch { was_asleep: desk.room.is_none(), ..Batch::default() };
         if catch_unwind(AssertUnwindSafe(|| desk.work(rooms, mailbox, mail, &mut batch))).is_err() {
-            desk.abandon();
+            desk.abandon(rooms, mailbox);
         }
         desk.finish(rooms, mailbox, batch);
     }
     drop(desk);
     if mailbox.done() {
         rooms.schedule(mailbox);
+    } else {
+        rooms.rest();
     }
 }
 
 impl Desk {
-    fn work(&mut self, rooms: &Rooms, mailbox: &Mailbox, mail: Vec<Mail>, batch: &mut Batch) {
+    /// Answers pings to a room that is asleep: it need not wake for them.
+    fn answer_pings(&mut self, mail: &mut Vec<Mail>) {
+        if self.asleep.is_empty() {
+            return;
+        }
+        mail.retain(|mail| {
+            let Mail::Frame { connection, frame: Received::Text(text) } = mail else { return true };
+            let Some(pong) = self.asleep.get(connection).and_then(|state| state.answer_asleep(text)) else {
+                return true;
+            };
+            if let Some(seat) = self.sockets.get(connection) {
+                let post = Post::new(Kind::Answer, pong);
+                SCRATCH.with_borrow_mut(|scratch| seat.outbox.post([&post].into_iter(), scratch));
+            }
+            false
+        });
+    }
+
+    fn work(&mut self, rooms: &Arc<Rooms>, mailbox: &Mailbox, mail: Vec<Mail>, batch: &mut Batch) {
+        if mail.iter().any(is_use) {
+            mailbox.touch();
+        }
         for mail in mail {
             self.sort(rooms, mailbox, mail, batch);
         }
-        if self.room.is_none() && batch.needs_room && self.open(rooms, mailbox).is_err() {
-            self.close_all(&FAULT);
-            if !batch.leases.is_empty() {
+        if batch.needs_room
+            && let Err(code) = self.open(rooms, mailbox, batch)
+        {
+            let close = if code == ErrorCode::Busy { BUSY } else { FAULT };
+            self.close_all(&close);
+            if !batch.rings.is_empty() {
                 rooms.clock.set_alarm(&mailbox.name, Some(clock::now() + OPEN_AGAIN_MS));
             }
         }
@@ -102,28 +150,42 @@ impl Desk {
         }
         let mut effects = Vec::new();
         room.handle(input(rooms), std::mem::take(&mut batch.events), &mut effects);
+        let must_reopen = room.must_reopen();
+        if !batch.rings.is_empty() {
+            // It says what it wants now, unless that is nothing.
+            self.set_alarm(rooms, mailbox, None);
+        }
         for effect in effects {
             self.carry_out(rooms, mailbox, batch, effect);
+        }
+        if must_reopen {
+            self.reopen(rooms, mailbox, batch);
         }
     }
 
     /// What comes after a batch, whatever became of it.
-    fn finish(&mut self, rooms: &Rooms, mailbox: &Mailbox, mut batch: Batch) {
+    fn finish(&mut self, rooms: &Arc<Rooms>, mailbox: &Mailbox, mut batch: Batch) {
         self.send_posts(&mut batch);
+        self.failed = None;
         if batch.stop {
             self.close_all(&RESTART);
         }
-        drop(batch.leases);
-        if batch.stop || batch.evict {
-            self.evict(rooms, mailbox);
+        // Many alarms may be due after a restart: a room that came for that alone goes again.
+        let was_rung = batch.was_asleep && !batch.rings.is_empty() && self.sockets.is_empty();
+        drop(batch.rings);
+        if batch.stop || batch.evict || was_rung {
+            self.leave(rooms, mailbox, was_rung);
+        }
+        if self.room.is_none() && !self.retired {
+            rooms.free_slot(&mailbox.name);
         }
     }
 
-    fn sort(&mut self, rooms: &Rooms, mailbox: &Mailbox, mail: Mail, batch: &mut Batch) {
+    fn sort(&mut self, rooms: &Arc<Rooms>, mailbox: &Mailbox, mail: Mail, batch: &mut Batch) {
         match mail {
             // Who does not wait any more needs no room.
             Mail::Open(answer) if answer.is_closed() => {}
-            Mail::Open(answer) => drop(answer.send(self.open(rooms, mailbox))),
+            Mail::Open(answer) => drop(answer.send(self.open(rooms, mailbox, batch))),
             Mail::Opened { outbox, .. } if rooms.is_stopping() => outbox.close(RESTART),
             Mail::Opened { connection, info, outbox } => {
                 tracing::debug!(connection = connection.0, "connection opened");
@@ -131,26 +193,29 @@ impl Desk {
                 batch.events.push(Event::Opened { connection, info });
                 batch.needs_room = true;
             }
-            Mail::Frame { connection, frame: Received::Text(text) } => {
-                batch.events.push(Event::Text { connection, text });
+            Mail::Frame { connection, frame } => {
+                batch.needs_room |= self.asleep.contains_key(&connection);
+                batch.events.push(match frame {
+                    Received::Text(text) => Event::Text { connection, text },
+                    Received::Vetted(text, vetted) => Event::Vetted { connection, text, vetted: *vetted },
+                    Received::Binary => Event::Binary { connection },
+                });
             }
-            Mail::Frame { connection, frame: Received::Vetted(text, vetted) } => {
-                batch.events.push(Event::Vetted { connection, text, vetted: *vetted });
-            }
-            Mail::Frame { connection, frame: Received::Binary } => batch.events.push(Event::Binary { connection }),
             Mail::Closed(connection) => {
                 tracing::debug!(connection = connection.0, "connection closed");
                 self.sockets.remove(&connection);
+                self.asleep.remove(&connection);
                 batch.events.push(Event::Closed { connection });
             }
             Mail::CatchUp(connection) => {
                 if let Some(since) = self.sockets.get(&connection).and_then(|seat| seat.outbox.end_lag()) {
+                    batch.needs_room |= self.asleep.contains_key(&connection);
                     tracing::debug!(connection = connection.0, since, "a slow reader catches up");
                     batch.events.push(Event::CatchUp { connection, since });
                 }
             }
-            Mail::Alarm(lease) => {
-                batch.leases.push(lease);
+            Mail::Alarm(lease, ring) => {
+                batch.rings.push((lease, ring));
                 batch.events.push(Event::Alarm);
                 batch.needs_room = true;
             }
@@ -159,26 +224,48 @@ impl Desk {
         }
     }
 
-    /// Brings the room into memory. What went wrong is for the operator; what a client is told is in the code.
-    fn open(&mut self, rooms: &Rooms, mailbox: &Mailbox) -> Result<(), ErrorCode> {
+    /// Brings the room into memory, with the sockets that it had when it left. What went wrong is for the operator; what a
+    /// client is told is in the code.
+    fn open(&mut self, rooms: &Arc<Rooms>, mailbox: &Mailbox, batch: &mut Batch) -> Result<(), ErrorCode> {
         if self.room.is_some() {
             return Ok(());
         }
-        match catch_unwind(AssertUnwindSafe(|| open_room(rooms, mailbox))) {
-            Ok(Ok(room)) => {
-                tracing::info!("room opened");
-                self.room = Some(room);
-                Ok(())
-            }
-            Ok(Err(error)) => {
-                tracing::error!(%error, "the room cannot be opened");
-                Err(error.code())
-            }
-            Err(_) => {
-                tracing::error!("opening the room panicked");
-                Err(ErrorCode::AppError)
-            }
+        if let Some(code) = self.failed {
+            return Err(code);
         }
+        let opened = catch_unwind(AssertUnwindSafe(|| open::open(rooms, mailbox))).unwrap_or_else(|_| {
+            Err(Trouble { code: ErrorCode::AppError, text: "opening the room panicked".to_owned() })
+        });
+        let mut room = opened.map_err(|Trouble { code, text }| {
+            tracing::error!(error = text, "the room cannot be opened");
+            self.failed = Some(code);
+            code
+        })?;
+        let restored = self.asleep.drain().map(|(connection, state)| Event::Restored { connection, state }).collect();
+        // Even with no sockets: it says when its alarm is to ring.
+        let mut effects = Vec::new();
+        room.handle(input(rooms), restored, &mut effects);
+        tracing::info!("room opened");
+        self.room = Some(room);
+        self.set_alarm(rooms, mailbox, None);
+        effects.into_iter().for_each(|effect| self.carry_out(rooms, mailbox, batch, effect));
+        rooms.opened(&mailbox.name);
+        Ok(())
+    }
+
+    /// The database failed in a way after which only what is on disk can be believed. Sockets stay.
+    fn reopen(&mut self, rooms: &Arc<Rooms>, mailbox: &Mailbox, batch: &mut Batch) {
+        tracing::error!("the storage failed: the room is closed and opened anew");
+        self.sleep();
+        if self.open(rooms, mailbox, batch).is_err() {
+            // Whoever sends something next tries again, and so does the clock.
+            self.set_alarm(rooms, mailbox, Some(clock::now() + OPEN_AGAIN_MS));
+        }
+    }
+
+    fn set_alarm(&mut self, rooms: &Rooms, mailbox: &Mailbox, at: Option<Millis>) {
+        self.alarm = at;
+        rooms.clock.set_alarm(&mailbox.name, at);
     }
 
     fn carry_out(&mut self, rooms: &Rooms, mailbox: &Mailbox, batch: &mut Batch, effect: Effect) {
@@ -195,7 +282,7 @@ impl Desk {
                     seat.outbox.close(Close { code, reason: reason.into() });
                 }
             }
-            Effect::WakeAt(at) => rooms.clock.set_alarm(&mailbox.name, at),
+            Effect::WakeAt(at) => self.set_alarm(rooms, mailbox, at),
             Effect::Applied(applied) => {
                 if let Some(after) = rooms.parties.get(mailbox.name.party()).and_then(|p| p.hooks.after.as_ref()) {
                     after.tell(*applied);
@@ -235,63 +322,68 @@ impl Desk {
 
     /// The room panicked, which only a mistake of this library can cause: what it has in memory may be wrong. What is on disk
     /// is what its transactions left.
-    fn abandon(&mut self) {
+    fn abandon(&mut self, rooms: &Rooms, mailbox: &Mailbox) {
         tracing::error!("the room panicked: it leaves memory, and its sockets are closed");
         self.close_all(&FAULT);
         if let Some(room) = self.room.take() {
-            drop_room(room);
+            drop_room(|| drop(room));
         }
+        // What it would have said of its alarm is not known.
+        self.set_alarm(rooms, mailbox, Some(clock::now() + OPEN_AGAIN_MS));
     }
 
     fn close_all(&mut self, close: &Close) {
+        self.asleep.clear();
         for (_, seat) in self.sockets.drain() {
             seat.outbox.close(close.clone());
         }
     }
 
-    /// Takes the room out of memory, if it is unused.
-    fn evict(&mut self, rooms: &Rooms, mailbox: &Mailbox) {
-        if !rooms.is_stopping() && rooms.fate(&mailbox.name) == Fate::Used {
+    /// Takes the room out of memory, if it may go: hibernated if it has sockets, else evicted. `at_once`: it need not have been
+    /// idle for long.
+    fn leave(&mut self, rooms: &Arc<Rooms>, mailbox: &Mailbox, at_once: bool) {
+        if !rooms.may_leave(mailbox, at_once) {
             return;
         }
-        if let Some(room) = self.room.take() {
-            drop_room(room);
-            tracing::info!("room evicted");
+        if self.room.is_some() {
+            self.sleep();
+            // In this order: the clock may be about to ask the registry.
+            rooms.registry.asleep(&mailbox.name, self.alarm);
+            rooms.clock.stored(&mailbox.name, self.alarm);
+            tracing::info!(sockets = self.sockets.len(), "room asleep");
         }
-        // The file is closed now, so another mailbox may open it.
+        // The file is closed now, so another room may have the place, and another mailbox may open the file.
+        rooms.free_slot(&mailbox.name);
         self.retired = rooms.forget(&mailbox.name) == Fate::Unused;
     }
-}
 
-fn open_room(rooms: &Rooms, mailbox: &Mailbox) -> Result<Box<dyn AnyRoom>, OpenError> {
-    let name = &mailbox.name;
-    // Only rooms of parties that are there get a mailbox.
-    let party = rooms.parties.get(name.party()).ok_or(OpenError::Start(ErrorCode::AppError.into()))?;
-    let file = mailbox.data.room_file(name);
-    let folder = file.parent().unwrap_or(&file);
-    let is_new = !file.exists();
-    data::make_folders(folder).map_err(storage_error)?;
-    let db = SqliteDb::open(&file, &Options::default())?;
-    let room = (party.open)(db, name.clone(), input(rooms))?;
-    if is_new {
-        data::flush_folder(folder).map_err(storage_error)?;
+    /// Drops the room and closes its file; keeps what it has to know of its sockets.
+    fn sleep(&mut self) {
+        let Some(room) = self.room.take() else { return };
+        let mut states = None;
+        drop_room(|| states = Some(room.hibernate()));
+        match states {
+            Some(states) => self.asleep.extend(states.into_iter().filter(|(id, _)| self.sockets.contains_key(id))),
+            None => self.close_all(&FAULT),
+        }
     }
-    Ok(room)
 }
 
-/// Drops a room and closes its file. That runs code of the app, which may panic.
-fn drop_room(room: Box<dyn AnyRoom>) {
-    if catch_unwind(AssertUnwindSafe(|| drop(room))).is_err() {
+/// Whether mail is a sign of life. Pings are not: who only listens sends them too.
+fn is_use(mail: &Mail) -> bool {
+    match mail {
+        Mail::Frame { frame: Received::Text(text), .. } => !v2::Up::is_ping(text),
+        mail => mail.wakes(),
+    }
+}
+
+/// Drops a room. That runs code of the app, which may panic.
+fn drop_room(drop: impl FnOnce()) {
+    if catch_unwind(AssertUnwindSafe(drop)).is_err() {
         tracing::error!("the room panicked while it left memory");
     }
 }
 
-fn input(rooms: &Rooms) -> Input {
+pub(crate) fn input(rooms: &Rooms) -> Input {
     Input { now: clock::now(), random: rooms.random.next() }
-}
-
-fn storage_error(error: std::io::Error) -> OpenError {
-    let full = matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded);
-    let kind = if full { DbErrorKind::Full } else { DbErrorKind::Io };
-    OpenError::Db(DbError::new(kind, error.to_string()))
 }

@@ -35,31 +35,31 @@
 //! [`SOCKET_BACKLOG_BYTES`](partysync_protocol::limits::SOCKET_BACKLOG_BYTES); past it updates are left out for that one socket, and it
 //! gets one catch-up when it has read what waits.
 //! Rooms queue for a thread at most once each.
-//!
-//! # What it does not do yet
-//!
-//! An alarm fires while the process lives, whether the room is in memory or not. After a restart it fires only once
-//! somebody opens the room.
 
 mod accept;
+mod alarms;
 mod backlog;
 mod builder;
 mod clock;
 mod data;
+mod descriptors;
 mod door;
 mod gate;
 mod hooks;
 mod http;
 mod job;
 mod mailbox;
+mod open;
 mod origins;
 mod outbox;
 mod party;
 mod pool;
 mod random;
 mod rate;
+mod registry;
 mod rooms;
 mod server;
+mod slots;
 mod socket;
 mod stop;
 mod transport;

@@ -1,7 +1,9 @@
 //! What waits for a room.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use partysync_protocol::{ErrorCode, limits};
 use partysync_room::{ConnectionId, ConnectionInfo, RoomName, Vetted};
@@ -9,6 +11,7 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{Instant, sleep};
 use tracing::Span;
 
+use crate::clock::Ring;
 use crate::data::DataDir;
 use crate::job::Desk;
 use crate::outbox::Outbox;
@@ -30,9 +33,9 @@ pub(crate) enum Mail {
     Closed(ConnectionId),
     /// A slow reader has read what it got: it is to be told what was left out.
     CatchUp(ConnectionId),
-    /// The alarm rings. The lease keeps the room in memory until it is handled.
-    Alarm(Lease),
-    /// Nobody has used the room for a while: leave memory, if that is still so.
+    /// The alarm rings. The lease keeps the mailbox until it is handled.
+    Alarm(Lease, Ring),
+    /// Nobody has used the room for a while, or another one needs its place: leave memory, if that still may be.
     Evict,
     /// The server stops: finish, and close all sockets.
     Stop,
@@ -60,6 +63,9 @@ pub(crate) struct Mailbox {
     /// How many more of the app's hooks may run before actions.
     pub(crate) hook_places: Semaphore,
     desk: Mutex<Desk>,
+    /// When the room last had something to do, in milliseconds since the mailbox was made.
+    last_used_ms: AtomicU64,
+    made: std::time::Instant,
     /// After the desk, so that the directory's lock is let go after the room's file, whoever holds the mailbox last.
     pub(crate) data: Arc<DataDir>,
 }
@@ -82,6 +88,8 @@ impl Mailbox {
             rate: rate.map(|rate| Mutex::new(Bucket::new(rate, Instant::now()))),
             hook_places: Semaphore::new(limits::HOOKS_WAITING),
             desk: Mutex::default(),
+            last_used_ms: AtomicU64::new(0),
+            made: std::time::Instant::now(),
             data,
         }
     }
@@ -120,6 +128,38 @@ impl Mailbox {
         mail
     }
 
+    /// Puts mail that was taken out back to where it was. Its job ends; who has what it waits for schedules another.
+    pub(crate) fn put_back(&self, mail: Vec<Mail>) {
+        let places: u32 = mail.iter().map(Mail::places).sum();
+        // Those that are taken already are too many for a while.
+        self.places.forget_permits(places as usize);
+        let mut queue = self.queue();
+        for mail in mail.into_iter().rev() {
+            queue.mail.push_front(mail);
+        }
+    }
+
+    /// Whether no job runs, is queued, or waits to be scheduled.
+    pub(crate) fn is_idle(&self) -> bool {
+        !self.queue().scheduled
+    }
+
+    /// Whether there is mail.
+    pub(crate) fn has_mail(&self) -> bool {
+        !self.queue().mail.is_empty()
+    }
+
+    /// The room has something to do.
+    pub(crate) fn touch(&self) {
+        let ms = u64::try_from(self.made.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.last_used_ms.store(ms, Relaxed);
+    }
+
+    /// When the room last had something to do.
+    pub(crate) fn last_used(&self) -> std::time::Instant {
+        self.made + Duration::from_millis(self.last_used_ms.load(Relaxed))
+    }
+
     /// A job is done. Returns whether another one must be scheduled, for what came meanwhile.
     #[must_use]
     pub(crate) fn done(&self) -> bool {
@@ -139,6 +179,15 @@ impl Mailbox {
 }
 
 impl Mail {
+    /// Whether the room has to be in memory for it.
+    pub(crate) fn wakes(&self) -> bool {
+        match self {
+            Mail::Open(answer) => !answer.is_closed(),
+            Mail::Opened { .. } | Mail::Frame { .. } | Mail::CatchUp(_) | Mail::Alarm(..) => true,
+            Mail::Closed(_) | Mail::Evict | Mail::Stop => false,
+        }
+    }
+
     fn places(&self) -> u32 {
         if let Mail::Frame { frame, .. } = self { frame.places() } else { 0 }
     }

@@ -1,7 +1,7 @@
 //! Parties: kinds of rooms, with the app's type hidden.
 
 use partysync_protocol::limits;
-use partysync_room::{Effect, Event, Input, OpenError, Room, RoomName, SyncServer};
+use partysync_room::{ConnectionId, ConnectionState, Effect, Event, Input, OpenError, Room, RoomName, SyncServer};
 use partysync_sqlite::SqliteDb;
 
 use crate::door::Doors;
@@ -11,11 +11,25 @@ use crate::hooks::Hooks;
 pub(crate) trait AnyRoom: Send {
     /// See [`Room::handle`].
     fn handle(&mut self, input: Input, events: Vec<Event>, effects: &mut Vec<Effect>);
+
+    /// See [`Room::must_reopen`].
+    fn must_reopen(&self) -> bool;
+
+    /// See [`Room::hibernate`]. Closes the file.
+    fn hibernate(self: Box<Self>) -> Vec<(ConnectionId, ConnectionState)>;
 }
 
 impl<S: SyncServer + Send> AnyRoom for Room<S, SqliteDb> {
     fn handle(&mut self, input: Input, events: Vec<Event>, effects: &mut Vec<Effect>) {
         Room::handle(self, input, events, effects);
+    }
+
+    fn must_reopen(&self) -> bool {
+        Room::must_reopen(self)
+    }
+
+    fn hibernate(self: Box<Self>) -> Vec<(ConnectionId, ConnectionState)> {
+        Room::hibernate(*self).0
     }
 }
 

@@ -1,11 +1,11 @@
 //! Which rooms are in use, and by whom.
 //!
-//! Whoever uses a room holds a [`Lease`]: a request that wants to join it, each socket, an alarm that rings. A room that has
-//! had no lease for a while is evicted. Its [`Mailbox`] stays in the map until its database is closed, so that
-//! nobody opens the file while somebody else still has it.
+//! Whoever uses a room holds a [`Lease`]: a request that wants to join it, each socket, an alarm that rings. Its [`Mailbox`]
+//! stays in the map as long as there is a lease, and until its database is closed, so that nobody opens the file while somebody
+//! else still has it. A room that had nothing to do for a while leaves memory, lease or not.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ use partysync_room::{ConnectionId, ConnectionInfo, RoomName};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::timeout;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Ring};
 use crate::data::DataDir;
 use crate::gate::Gate;
 use crate::mailbox::{Mail, Mailbox, Received};
@@ -23,6 +23,8 @@ use crate::party::Party;
 use crate::pool::Pool;
 use crate::random::Random;
 use crate::rate::Rates;
+use crate::registry::Registry;
+use crate::slots::{Slot, Slots};
 
 /// All that the parts of a server share.
 pub(crate) struct Rooms {
@@ -32,6 +34,9 @@ pub(crate) struct Rooms {
     pub(crate) idle: Duration,
     rates: Rates,
     pool: Pool,
+    pub(crate) registry: Registry,
+    /// Whether rooms wait for a place. Only a hint, so that who has none to give need not lock the map.
+    pub(crate) rooms_wait: AtomicBool,
     map: Mutex<Map>,
     emptied: Notify,
     last_connection: AtomicU64,
@@ -39,20 +44,28 @@ pub(crate) struct Rooms {
     data: Arc<DataDir>,
 }
 
-#[derive(Default)]
-struct Map {
-    rooms: HashMap<RoomName, Entry>,
-    /// The server stops: nobody may use a room any more.
-    stopping: bool,
+/// What the operator may set.
+pub(crate) struct Limits {
+    pub(crate) idle: Duration,
+    pub(crate) open_rooms: usize,
+    pub(crate) rates: Rates,
 }
 
-struct Entry {
-    mailbox: Arc<Mailbox>,
+pub(crate) struct Map {
+    pub(crate) rooms: HashMap<RoomName, Entry>,
+    pub(crate) slots: Slots,
+    /// The server stops: nobody may use a room any more.
+    pub(crate) stopping: bool,
+}
+
+pub(crate) struct Entry {
+    pub(crate) mailbox: Arc<Mailbox>,
+    pub(crate) slot: Slot,
+    /// Another room needs its place: it need not have been idle for long.
+    pub(crate) leaving: bool,
     leases: usize,
-    /// When the last lease ended.
-    unused_since: Instant,
-    /// The clock, or an [`Evict`](Mail::Evict) on its way, will look at whether it is still unused.
-    watched: bool,
+    /// When the clock will look whether it has been idle for long enough.
+    look_at: Option<Instant>,
 }
 
 /// What becomes of a room about to leave memory.
@@ -64,29 +77,35 @@ pub(crate) enum Fate {
 
 impl Rooms {
     pub(crate) fn new(
-        data: DataDir,
+        data: Arc<DataDir>,
+        registry: Registry,
         parties: BTreeMap<String, Party>,
         pool: Pool,
         random: Random,
-        idle: Duration,
-        rates: Rates,
+        limits: Limits,
     ) -> Arc<Self> {
         Arc::new(Rooms {
             parties,
             clock: Arc::default(),
             random,
-            idle,
-            rates,
+            idle: limits.idle,
+            rates: limits.rates,
             pool,
-            map: Mutex::default(),
+            registry,
+            rooms_wait: AtomicBool::new(false),
+            map: Mutex::new(Map {
+                rooms: HashMap::new(),
+                slots: Slots::new(limits.open_rooms.max(1)),
+                stopping: false,
+            }),
             emptied: Notify::new(),
             last_connection: AtomicU64::new(0),
             connections: AtomicUsize::new(0),
-            data: Arc::new(data),
+            data,
         })
     }
 
-    /// Keeps a room from being evicted. `None` if the server stops.
+    /// Keeps a room's mailbox. `None` if the server stops.
     pub(crate) fn lease(self: &Arc<Self>, name: &RoomName) -> Option<Lease> {
         let mut map = self.map();
         if map.stopping {
@@ -94,7 +113,7 @@ impl Rooms {
         }
         if !map.rooms.contains_key(name) {
             let mailbox = Arc::new(Mailbox::new(name.clone(), Arc::clone(&self.data), self.rates.room));
-            let entry = Entry { mailbox, leases: 0, unused_since: Instant::now(), watched: false };
+            let entry = Entry { mailbox, slot: Slot::None, leaving: false, leases: 0, look_at: None };
             map.rooms.insert(name.clone(), entry);
         }
         let entry = map.rooms.get_mut(name)?;
@@ -110,55 +129,79 @@ impl Rooms {
     }
 
     /// The room's alarm rings.
-    pub(crate) fn ring(self: &Arc<Self>, name: &RoomName) {
+    pub(crate) fn ring(self: &Arc<Self>, name: &RoomName, ring: Ring) {
         if let Some(lease) = self.lease(name) {
             let mailbox = Arc::clone(&lease.mailbox);
-            self.send(&mailbox, Mail::Alarm(lease));
+            self.send(&mailbox, Mail::Alarm(lease, ring));
         }
     }
 
-    /// The time has come to look whether a room is still unused.
+    /// The time has come to look at a room: whether it has been idle for long, or has waited for long.
     pub(crate) fn look(self: &Arc<Self>, name: &RoomName) {
         let mut map = self.map();
+        self.refuse(&mut map, name);
         let Some(entry) = map.rooms.get_mut(name) else { return };
-        if entry.leases > 0 {
-            entry.watched = false;
+        let now = Instant::now();
+        if entry.look_at.is_none_or(|due| due > now) {
             return;
         }
-        let due = entry.unused_since + self.idle;
-        if due > Instant::now() {
-            return self.clock.look_at(due, name.clone());
-        }
-        let mailbox = Arc::clone(&entry.mailbox);
-        drop(map);
-        self.send(&mailbox, Mail::Evict);
-    }
-
-    /// Whether a room that is to be evicted may be. If it may not, its next eviction comes with its last lease's end.
-    pub(crate) fn fate(&self, name: &RoomName) -> Fate {
-        match self.map().rooms.get_mut(name) {
-            Some(entry) if entry.leases > 0 => {
-                entry.watched = false;
-                Fate::Used
-            }
-            _ => Fate::Unused,
+        entry.look_at = None;
+        if self.is_idle(entry, now) {
+            self.send(&Arc::clone(&entry.mailbox), Mail::Evict);
+        } else {
+            self.watch(entry);
         }
     }
 
-    /// Forgets a room that is out of memory, unless somebody wants it again.
+    /// A room is in memory: it will be looked at.
+    pub(crate) fn opened(&self, name: &RoomName) {
+        if let Some(entry) = self.map().rooms.get_mut(name) {
+            self.watch(entry);
+        }
+    }
+
+    /// Whether a room that was asked to leave memory may. `at_once`: it need not have been idle, if nobody has a lease.
+    pub(crate) fn may_leave(self: &Arc<Self>, mailbox: &Mailbox, at_once: bool) -> bool {
+        let mut map = self.map();
+        let stopping = map.stopping;
+        let Some(entry) = map.rooms.get_mut(&mailbox.name) else { return true };
+        let wanted =
+            entry.leaving || at_once && entry.leases == 0 || entry.mailbox.last_used() + self.idle <= Instant::now();
+        if stopping || wanted && !mailbox.has_mail() {
+            return true;
+        }
+        self.watch(entry);
+        self.stay(&mut map, &mailbox.name);
+        false
+    }
+
+    /// Forgets a room that is out of memory, unless somebody still has a lease.
     pub(crate) fn forget(&self, name: &RoomName) -> Fate {
         let mut map = self.map();
-        match map.rooms.get_mut(name) {
-            Some(entry) if entry.leases > 0 => {
-                entry.watched = false;
-                return Fate::Used;
-            }
+        match map.rooms.get(name) {
+            Some(entry) if entry.leases > 0 => return Fate::Used,
             _ => map.rooms.remove(name),
         };
         if map.rooms.is_empty() {
             self.emptied.notify_waiters();
         }
         Fate::Unused
+    }
+
+    fn is_idle(&self, entry: &Entry, now: Instant) -> bool {
+        entry.mailbox.is_idle() && entry.mailbox.last_used() + self.idle <= now
+    }
+
+    /// Has the clock look at a room when it may have been idle for long enough.
+    fn watch(&self, entry: &mut Entry) {
+        if entry.look_at.is_none() {
+            let idle_at = entry.mailbox.last_used() + self.idle;
+            let now = Instant::now();
+            // One that is still at work after that long is looked at as often as one that is not.
+            let due = if idle_at > now { idle_at } else { now + self.idle };
+            entry.look_at = Some(due);
+            self.clock.look_at(due, entry.mailbox.name.clone());
+        }
     }
 
     /// Lets nobody use a room any more, closes all sockets, and waits until all rooms are out of memory, or for so long.
@@ -170,6 +213,8 @@ impl Rooms {
         let mailboxes: Vec<Arc<Mailbox>> = {
             let mut map = self.map();
             map.stopping = true;
+            let names: Vec<RoomName> = map.rooms.keys().cloned().collect();
+            names.iter().for_each(|name| self.refuse(&mut map, name));
             map.rooms.values().map(|entry| Arc::clone(&entry.mailbox)).collect()
         };
         for mailbox in &mailboxes {
@@ -188,7 +233,10 @@ impl Rooms {
             let mut left: Vec<_> = self.map().rooms.iter().map(|(name, entry)| (name.clone(), entry.leases)).collect();
             left.sort();
             left
-        })
+        })?;
+        self.clock.end();
+        self.registry.close().await;
+        Ok(())
     }
 
     /// How many rooms are in use or still in memory.
@@ -219,17 +267,17 @@ impl Rooms {
         if entry.leases > 0 {
             return;
         }
-        entry.unused_since = Instant::now();
+        entry.mailbox.touch();
         if stopping {
             let mailbox = Arc::clone(&entry.mailbox);
             drop(map);
             self.send(&mailbox, Mail::Evict);
-        } else if !std::mem::replace(&mut entry.watched, true) {
-            self.clock.look_at(entry.unused_since + self.idle, name.clone());
+        } else {
+            self.watch(entry);
         }
     }
 
-    fn map(&self) -> MutexGuard<'_, Map> {
+    pub(crate) fn map(&self) -> MutexGuard<'_, Map> {
         self.map.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

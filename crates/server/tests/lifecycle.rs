@@ -15,7 +15,9 @@ use partysync_room::{Call, Changed, SyncServer};
 use partysync_server::{BuildError, Server};
 use partysync_sqlite::{Options, SqliteDb};
 use serde_json::json;
-use support::{Client, Notes, PATIENCE, act, builder, ids, listen, put, room_file, runtime, serve, serve_with};
+use support::{
+    Client, Notes, PATIENCE, act, builder, ids, listen, put, room_file, runtime, serve, serve_with, until_closed,
+};
 
 #[test]
 fn p3_what_was_acked_is_there_after_a_server_that_just_vanished() {
@@ -136,16 +138,6 @@ async fn p12_a_room_that_nobody_uses_leaves_memory_and_comes_back_unseen() {
         ann.put(&format!("n{round}")).await;
         drop(ann);
         until_closed(&room_file(served.data.path())).await;
-    }
-}
-
-/// A database that is closed has no log beside it.
-async fn until_closed(room: &Path) {
-    let log = room.with_extension("db-wal");
-    let start = Instant::now();
-    while log.exists() {
-        assert!(start.elapsed() < PATIENCE, "the room is still in memory");
-        tokio::task::yield_now().await;
     }
 }
 

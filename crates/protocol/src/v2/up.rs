@@ -115,6 +115,12 @@ impl<'a> Up<'a> {
         serde_json::from_str::<Kind<'_>>(text).is_ok_and(|k| k.kind == "hello")
     }
 
+    /// Whether a frame is a `ping` (SPEC 8.16). Cheap if it is not.
+    pub fn is_ping(text: &str) -> bool {
+        const LONGEST: usize = 64;
+        text.len() <= LONGEST && Up::parse(text).is_ok_and(|up| matches!(up, Up::Ping))
+    }
+
     fn from_fields(f: Fields<'a>) -> Option<Self> {
         Some(match &*f.kind {
             "hello" => Up::Hello { versions: f.versions? },
@@ -226,6 +232,14 @@ mod tests {
         assert!(Up::is_hello(r#"{"versions":"wrong","type":"hello"}"#));
         assert!(!Up::is_hello(r#"{"channel":"c","sync":true}"#));
         assert!(!Up::is_hello("nonsense"));
+    }
+
+    #[test]
+    fn spec_8_16_a_ping_is_told_from_other_frames() {
+        assert!(Up::is_ping(r#"{"type":"ping"}"#));
+        assert!(Up::is_ping(r#" {"more": 1, "type": "ping"}"#));
+        assert!(!Up::is_ping(r#"{"type":"hello","versions":[2]}"#));
+        assert!(!Up::is_ping(r#"{"id":"ping","channel":"ping","action":"ping"}"#));
     }
 
     #[test]

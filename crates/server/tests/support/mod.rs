@@ -124,10 +124,24 @@ pub fn files(directory: &Path) -> Vec<PathBuf> {
 
 /// The only room's file.
 pub fn room_file(data: &Path) -> PathBuf {
-    let mut rooms: Vec<PathBuf> =
-        files(data).into_iter().filter(|f| f.extension().is_some_and(|e| e == "db")).collect();
+    let mut rooms = room_files(data);
     assert_eq!(rooms.len(), 1, "{rooms:?}");
     rooms.remove(0)
+}
+
+/// All rooms' files, sorted.
+pub fn room_files(data: &Path) -> Vec<PathBuf> {
+    files(data).into_iter().filter(|f| f.extension().is_some_and(|e| e == "db")).collect()
+}
+
+/// Waits until a room's database is closed: then it has no log beside it.
+pub async fn until_closed(room: &Path) {
+    let log = room.with_extension("db-wal");
+    let start = std::time::Instant::now();
+    while log.exists() {
+        assert!(start.elapsed() < PATIENCE, "the room is still in memory");
+        tokio::task::yield_now().await;
+    }
 }
 
 /// A socket.

@@ -1,0 +1,84 @@
+//! How a room's file is opened, and what may be wrong with it.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use partysync_model::{Db, DbError, DbErrorKind, Origin, ValueRef};
+use partysync_protocol::ErrorCode;
+use partysync_room::OpenError;
+use partysync_sqlite::{Options, SqliteDb};
+
+use crate::job::input;
+use crate::mailbox::Mailbox;
+use crate::party::AnyRoom;
+use crate::rooms::Rooms;
+use crate::{data, descriptors};
+
+/// Why a room cannot be opened.
+pub(crate) struct Trouble {
+    /// What a client is told.
+    pub(crate) code: ErrorCode,
+    /// What the operator is told.
+    pub(crate) text: String,
+}
+
+/// Opens a room. Before its file is, the registry knows that it will be.
+pub(crate) fn open(rooms: &Arc<Rooms>, mailbox: &Mailbox) -> Result<Box<dyn AnyRoom>, Trouble> {
+    let name = &mailbox.name;
+    let file = mailbox.data.room_file(name);
+    let opened = open_file(rooms, mailbox, &file);
+    opened.map_err(|error| {
+        // SQLite does not say that there are no descriptors.
+        let is_io = matches!(&error, OpenError::Db(error) if error.kind == DbErrorKind::Io);
+        let none_left = is_io.then(|| File::open(mailbox.data.path()).err()).flatten();
+        match none_left.as_ref().and_then(descriptors::explain) {
+            Some(text) => {
+                rooms.make_place();
+                Trouble { code: ErrorCode::Busy, text }
+            }
+            None => Trouble { code: error.code(), text: error.to_string() },
+        }
+    })
+}
+
+fn open_file(rooms: &Arc<Rooms>, mailbox: &Mailbox, file: &Path) -> Result<Box<dyn AnyRoom>, OpenError> {
+    let name = &mailbox.name;
+    // Only rooms of parties that are there get a mailbox.
+    let party = rooms.parties.get(name.party()).ok_or(OpenError::Start(ErrorCode::AppError.into()))?;
+    let io = |error: io::Error| data::db_error(&error);
+    let has_file = file.try_exists().map_err(io)?;
+    let was_made = rooms.registry.opening(name, has_file)?;
+    let folder = file.parent().unwrap_or(file);
+    data::make_folders(folder).map_err(io)?;
+    let damaged = |what: &str| DbError::new(DbErrorKind::Corrupt, format!("{}: {what}", file.display()));
+    if !has_file && was_made {
+        tracing::warn!(file = %file.display(), "the room's file is gone: it begins anew");
+    }
+    if has_file && was_made && fs::metadata(file).map_err(io)?.len() == 0 {
+        return Err(damaged("the file is empty, and was not before: put it back from a backup, or remove it").into());
+    }
+    let mut db = SqliteDb::open(file, &Options::default())?;
+    if has_file && !is_rooms(&mut db, was_made)? {
+        return Err(damaged("the file is a database, but not a room's: it has no table _meta").into());
+    }
+    let room = (party.open)(db, name.clone(), input(rooms))?;
+    if !has_file {
+        data::flush_folder(folder).map_err(io)?;
+    }
+    if !was_made {
+        rooms.registry.made(name);
+    }
+    Ok(room)
+}
+
+/// Whether a file is a room's, or could become one: the process died before it had made the room's tables.
+fn is_rooms(db: &mut SqliteDb, was_made: bool) -> Result<bool, DbError> {
+    let (mut has_meta, mut has_tables) = (false, false);
+    db.query(Origin::Engine, "SELECT name FROM sqlite_schema WHERE type = 'table'", &[], &mut |row| {
+        has_tables = true;
+        has_meta |= row.value(0) == ValueRef::Text("_meta");
+    })?;
+    Ok(has_meta || !has_tables && !was_made)
+}
