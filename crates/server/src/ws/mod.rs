@@ -6,6 +6,8 @@
 //! No extension is spoken: `permessage-deflate`, when offered, is declined, as RFC 7692 lets a server do. It would cost a
 //! compression for each socket of a broadcast, and 300 KiB a connection.
 
+#[cfg(test)]
+mod autobahn;
 mod decode;
 mod encode;
 mod handshake;
