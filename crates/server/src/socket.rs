@@ -264,3 +264,60 @@ fn close_for(fault: Fault) -> Close {
     };
     Close::new(code, reason)
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt;
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    /// A socket's way out, and the client's end of it.
+    async fn socket() -> (Outbox, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (accepted, client) = tokio::join!(listener.accept(), TcpStream::connect(address));
+        (Outbox::new(Transport::Tcp(accepted.unwrap().0)), client.unwrap())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn spec_8_26_a_client_that_shows_nothing_for_three_pings_is_gone() {
+        let (outbox, mut client) = socket().await;
+        let start = Instant::now();
+        until_silent(&outbox).await;
+        assert_eq!(start.elapsed(), PING * DEAD_PINGS);
+        poll_fn(|cx| outbox.poll_write(cx)).await.unwrap();
+        let mut pings = [0; 4];
+        client.read_exact(&mut pings).await.unwrap();
+        assert_eq!(pings, [0x89, 0, 0x89, 0], "two pings, and nothing else");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn spec_8_26_who_is_heard_is_not_asked_and_who_answers_stays() {
+        let (outbox, client) = socket().await;
+        let start = Instant::now();
+        let hear = async {
+            for _ in 0..10 {
+                sleep(PING - Duration::from_millis(1)).await;
+                outbox.hear();
+            }
+            poll_fn(|cx| outbox.poll_write(cx)).await.unwrap();
+            let read = client.try_read(&mut [0]).map_err(|error| error.kind());
+            assert_eq!(read, Err(io::ErrorKind::WouldBlock), "it was not asked");
+            // Now it falls silent, answers the second ping, and falls silent again.
+            sleep(PING * 2).await;
+            outbox.hear();
+        };
+        tokio::join!(hear, until_silent(&outbox));
+        let heard = (PING - Duration::from_millis(1)) * 10 + PING * 2;
+        let dead = start.elapsed() - heard;
+        assert!(dead >= PING * DEAD_PINGS && dead <= PING * (DEAD_PINGS + 1), "{dead:?}");
+    }
+
+    #[test]
+    fn spec_8_26_a_part_of_a_frame_is_not_heard() {
+        let mut reader = Reader::default();
+        assert_eq!(reader.decode(&mut [0x81]).count, 0);
+        assert_eq!(reader.decode(&mut [0x80, 0, 0, 0, 0]).count, 1);
+    }
+}
