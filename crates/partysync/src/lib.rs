@@ -51,6 +51,7 @@
 //! # Features
 //!
 //! - `server` (default): rooms, and the native server that they run in.
+//! - `tls`: the native server speaks TLS itself, without a proxy.
 //!
 //! Without it there is what actions are made of, for code that a client shares with the server.
 
@@ -69,3 +70,6 @@ pub use partysync_room::{Admission, Applied, Attempt, Call, Changed, Join, Refus
 #[cfg(feature = "server")]
 #[doc(no_inline)]
 pub use partysync_server::{BuildError, Builder, InUse, Server, StopError, stop_signal};
+#[cfg(feature = "tls")]
+#[doc(no_inline)]
+pub use partysync_server::{Tls, TlsError};

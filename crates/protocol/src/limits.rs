@@ -78,6 +78,8 @@ pub const PING_MS: u64 = 25_000;
 pub const SOCKET_BACKLOG_BYTES: usize = 4 << 20;
 /// The head of an HTTP request. Past it: status 431.
 pub const HEAD_BYTES: usize = 32 << 10;
+/// Milliseconds that a TLS handshake may take. Past it the connection is closed.
+pub const TLS_MS: u64 = 10_000;
 /// Milliseconds that the head of an HTTP request may take. Past it the connection is closed.
 pub const HEAD_MS: u64 = 10_000;
 
@@ -152,6 +154,7 @@ mod tests {
             ("`socket_backlog_bytes`", bytes(SOCKET_BACKLOG_BYTES)),
             ("`head_bytes`", bytes(HEAD_BYTES)),
             ("`head_ms`", grouped(HEAD_MS)),
+            ("`tls_ms`", grouped(TLS_MS)),
         ] {
             assert_eq!(spec_value(name), value, "{name}");
         }

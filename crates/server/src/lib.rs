@@ -62,9 +62,13 @@ mod server;
 mod slots;
 mod socket;
 mod stop;
+#[cfg(feature = "tls")]
+mod tls;
 mod transport;
 mod ws;
 
 pub use builder::{BuildError, Builder};
 pub use server::Server;
 pub use stop::{InUse, StopError, stop_signal};
+#[cfg(feature = "tls")]
+pub use tls::{Tls, TlsError};

@@ -5,7 +5,8 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::Request;
 use axum::routing::any;
-use tokio::net::TcpListener;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::http::{self, Front};
 use crate::rooms::Rooms;
@@ -65,8 +66,63 @@ impl Server {
         app: Router,
         stop: impl Future<Output = ()>,
     ) -> io::Result<()> {
+        self.serve_streams(listener, app, async |tcp| Some(tcp), stop).await
+    }
+
+    /// As [`serve`](Self::serve), by TLS. A client that takes longer than [`TLS_MS`](partysync_protocol::limits::TLS_MS) to shake hands is
+    /// let go.
+    ///
+    /// ```no_run
+    /// # async fn run(server: partysync_server::Server) -> Result<(), Box<dyn std::error::Error>> {
+    /// let tls = partysync_server::Tls::from_pem_files("fullchain.pem", "privkey.pem")?;
+    /// let listener = tokio::net::TcpListener::bind("0.0.0.0:443").await?;
+    /// server.serve_tls(listener, &tls, async { drop(tokio::signal::ctrl_c().await) }).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// See [`serve`](Self::serve).
+    #[cfg(feature = "tls")]
+    pub async fn serve_tls(
+        &self,
+        listener: TcpListener,
+        tls: &crate::Tls,
+        stop: impl Future<Output = ()>,
+    ) -> io::Result<()> {
+        self.serve_app_tls(listener, tls, self.router(), stop).await
+    }
+
+    /// As [`serve_app`](Self::serve_app), by TLS.
+    ///
+    /// # Errors
+    ///
+    /// See [`serve_app`](Self::serve_app).
+    #[cfg(feature = "tls")]
+    pub async fn serve_app_tls(
+        &self,
+        listener: TcpListener,
+        tls: &crate::Tls,
+        app: Router,
+        stop: impl Future<Output = ()>,
+    ) -> io::Result<()> {
+        self.serve_streams(listener, app, |tcp| tls.clone().accept(tcp), stop).await
+    }
+
+    async fn serve_streams<S, F>(
+        &self,
+        listener: TcpListener,
+        app: Router,
+        wrap: impl Fn(TcpStream) -> F,
+        stop: impl Future<Output = ()>,
+    ) -> io::Result<()>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        F: Future<Output = Option<S>> + Send + 'static,
+    {
         let mut accepted = accept::Accepted::new(app);
-        accepted.serve(listener, async |tcp| Some(tcp), stop).await?;
+        accepted.serve(listener, wrap, stop).await?;
         // From now on nobody is let in.
         let stopped = self.shutdown().await;
         accepted.end().await;
