@@ -20,8 +20,8 @@ use crate::registry::Registry;
 use crate::rooms::{Limits, Rooms};
 use crate::{Server, clock, descriptors};
 
-/// Threads that wait for disks. More than processors, so that rooms need not wait for each other's flushes.
-const WRITERS: usize = 8;
+/// Threads that wait for disks. Far more than processors, so that rooms need not wait for each other's flushes and long queries.
+const WRITERS: usize = 32;
 
 /// How long a room stays in memory when nobody uses it (P12).
 const IDLE_MS: u64 = 10_000;
@@ -276,7 +276,7 @@ impl Builder {
         self
     }
 
-    /// How many rooms may wait for the disk at once. The default is 8; 0 is taken as 1.
+    /// How many rooms may be at work, or wait for the disk, at once. Each takes a thread, started when it is needed. The default is 32; 0 is taken as 1.
     pub fn writers(mut self, threads: usize) -> Self {
         self.writers = threads;
         self
