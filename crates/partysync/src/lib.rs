@@ -69,7 +69,7 @@ pub use partysync_model::{
 pub use partysync_room::{Admission, Applied, Attempt, Call, Changed, Join, Refusal, SyncServer, Token};
 #[cfg(feature = "server")]
 #[doc(no_inline)]
-pub use partysync_server::{BuildError, Builder, InUse, Server, StopError, stop_signal};
+pub use partysync_server::{AdminToken, BuildError, Builder, InUse, InvalidAdminToken, Server, StopError, stop_signal};
 #[cfg(feature = "tls")]
 #[doc(no_inline)]
 pub use partysync_server::{Tls, TlsError};

@@ -87,6 +87,11 @@ impl Backlog {
         self.frames.is_empty() && self.lag.is_none() && self.close.is_none()
     }
 
+    /// Whether news is left out, until the reader has read what waits.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.lag.is_some()
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.frames.is_empty()
     }

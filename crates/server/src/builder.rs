@@ -18,7 +18,7 @@ use crate::random::Random;
 use crate::rate::Rates;
 use crate::registry::Registry;
 use crate::rooms::{Limits, Rooms};
-use crate::{Server, clock, descriptors};
+use crate::{Server, clock, descriptors, staging};
 
 /// Threads that wait for disks. Far more than processors, so that rooms need not wait for each other's flushes and long queries.
 const WRITERS: usize = 32;
@@ -333,6 +333,7 @@ impl Builder {
         let origins = origins.transpose().map_err(BuildError::Origin)?.unwrap_or_default();
         let front = Front { prefix: self.prefix, origins, token_param: self.token_param };
         let data = Arc::new(DataDir::lock(self.data)?);
+        staging::clean(&data).map_err(|source| BuildError::NotWritable { path: data.path().to_owned(), source })?;
         let random = Random::from_os().map_err(BuildError::Random)?;
         let pool = Pool::new(self.writers).map_err(BuildError::Threads)?;
         let registry = Registry::open(Arc::clone(&data))?;

@@ -82,7 +82,6 @@ impl Clock {
     }
 
     /// The room is gone for good.
-    #[allow(dead_code, reason = "for the admin interface")]
     pub(crate) fn forget(&self, name: &RoomName) {
         self.plan().alarms.forget(name);
     }

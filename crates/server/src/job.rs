@@ -1,5 +1,7 @@
 //! What a thread does for a room: it takes what waits, hands it to the room, and carries out what comes back.
 
+mod order;
+
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -7,15 +9,19 @@ use std::sync::Arc;
 use partysync_protocol::{ErrorCode, Millis, limits, v2};
 use partysync_room::{ConnectionId, ConnectionState, Effect, Event, Frame, Input};
 use rustc_hash::FxHashMap;
+use tokio::time::Instant;
 
 use crate::backlog::{Close, Kind};
 use crate::clock::{self, Ring};
 use crate::mailbox::{Mail, Mailbox, Received};
+use crate::metrics::Tally;
 use crate::open::{self, Trouble};
 use crate::outbox::{Outbox, Post, Scratch};
 use crate::party::AnyRoom;
 use crate::rooms::{Fate, Lease, Rooms};
 use crate::slots::Slot;
+
+pub(crate) use order::{Answer, Order, OrderError};
 
 /// Mail that one job takes, so that what the first of it asked for need not wait for all the rest: one group's worth.
 const BATCH: usize = limits::GROUP_ACTIONS;
@@ -74,13 +80,16 @@ struct Batch {
     posts: Vec<Post>,
     /// Sockets that get one or more of them.
     touched: Vec<ConnectionId>,
+    /// Carried out after the events.
+    orders: Vec<(Lease, Order)>,
+    tally: Tally,
 }
 
 /// Works through one batch of a room's mail.
 pub(crate) fn run(rooms: &Arc<Rooms>, mailbox: &Arc<Mailbox>) {
     let _entered = mailbox.span.enter();
     let mut desk = mailbox.desk();
-    let mut mail = mailbox.take(BATCH);
+    let (mut mail, since) = mailbox.take(BATCH);
     if !desk.retired {
         desk.answer_pings(&mut mail);
         if desk.room.is_none() && mail.iter().any(Mail::wakes) {
@@ -89,7 +98,7 @@ pub(crate) fn run(rooms: &Arc<Rooms>, mailbox: &Arc<Mailbox>) {
                 Slot::Refused => desk.failed = Some(ErrorCode::Busy),
                 Slot::None | Slot::Waiting { .. } => {
                     // First the mail: who gets a place looks for it.
-                    mailbox.put_back(mail);
+                    mailbox.put_back(mail, since);
                     return rooms.wait_for_slot(&mailbox.name);
                 }
             }
@@ -98,7 +107,7 @@ pub(crate) fn run(rooms: &Arc<Rooms>, mailbox: &Arc<Mailbox>) {
         if catch_unwind(AssertUnwindSafe(|| desk.work(rooms, mailbox, mail, &mut batch))).is_err() {
             desk.abandon(rooms, mailbox);
         }
-        desk.finish(rooms, mailbox, batch);
+        desk.finish(rooms, mailbox, batch, since);
     }
     drop(desk);
     if mailbox.done() {
@@ -121,7 +130,8 @@ impl Desk {
             };
             if let Some(seat) = self.sockets.get(connection) {
                 let post = Post::new(Kind::Answer, pong);
-                SCRATCH.with_borrow_mut(|scratch| seat.outbox.post([&post].into_iter(), scratch));
+                // A pong is no news that a slow reader could do without.
+                let _ = SCRATCH.with_borrow_mut(|scratch| seat.outbox.post([&post].into_iter(), scratch));
             }
             false
         });
@@ -164,8 +174,16 @@ impl Desk {
     }
 
     /// What comes after a batch, whatever became of it.
-    fn finish(&mut self, rooms: &Arc<Rooms>, mailbox: &Mailbox, mut batch: Batch) {
+    fn finish(&mut self, rooms: &Arc<Rooms>, mailbox: &Mailbox, mut batch: Batch, since: Option<Instant>) {
         self.send_posts(&mut batch);
+        if let Some(since) = since {
+            rooms.metrics.answered(since.elapsed(), batch.tally.frames_received);
+        }
+        for (lease, order) in std::mem::take(&mut batch.orders) {
+            self.obey(rooms, mailbox, &mut batch, order);
+            drop(lease);
+        }
+        rooms.metrics.add(&batch.tally);
         self.failed = None;
         if batch.stop {
             self.close_all(&RESTART);
@@ -194,6 +212,7 @@ impl Desk {
                 batch.needs_room = true;
             }
             Mail::Frame { connection, frame } => {
+                batch.tally.received(&frame);
                 batch.needs_room |= self.asleep.contains_key(&connection);
                 batch.events.push(match frame {
                     Received::Text(text) => Event::Text { connection, text },
@@ -211,14 +230,17 @@ impl Desk {
                 if let Some(since) = self.sockets.get(&connection).and_then(|seat| seat.outbox.end_lag()) {
                     batch.needs_room |= self.asleep.contains_key(&connection);
                     tracing::debug!(connection = connection.0, since, "a slow reader catches up");
+                    batch.tally.caught_up += 1;
                     batch.events.push(Event::CatchUp { connection, since });
                 }
             }
             Mail::Alarm(lease, ring) => {
+                batch.tally.alarms += 1;
                 batch.rings.push((lease, ring));
                 batch.events.push(Event::Alarm);
                 batch.needs_room = true;
             }
+            Mail::Order(lease, order) => batch.orders.push((lease, order)),
             Mail::Evict => batch.evict = true,
             Mail::Stop => batch.stop = true,
         }
@@ -238,6 +260,7 @@ impl Desk {
         });
         let mut room = opened.map_err(|Trouble { code, text }| {
             tracing::error!(error = text, "the room cannot be opened");
+            rooms.metrics.open_failures.add(code, 1);
             self.failed = Some(code);
             code
         })?;
@@ -246,6 +269,8 @@ impl Desk {
         let mut effects = Vec::new();
         room.handle(input(rooms), restored, &mut effects);
         tracing::info!("room opened");
+        rooms.metrics.rooms_opened.add(1);
+        rooms.metrics.rooms_in_memory.up();
         self.room = Some(room);
         self.set_alarm(rooms, mailbox, None);
         effects.into_iter().for_each(|effect| self.carry_out(rooms, mailbox, batch, effect));
@@ -256,7 +281,7 @@ impl Desk {
     /// The database failed in a way after which only what is on disk can be believed. Sockets stay.
     fn reopen(&mut self, rooms: &Arc<Rooms>, mailbox: &Mailbox, batch: &mut Batch) {
         tracing::error!("the storage failed: the room is closed and opened anew");
-        self.sleep();
+        self.sleep(rooms);
         if self.open(rooms, mailbox, batch).is_err() {
             // Whoever sends something next tries again, and so does the clock.
             self.set_alarm(rooms, mailbox, Some(clock::now() + OPEN_AGAIN_MS));
@@ -288,7 +313,10 @@ impl Desk {
                     after.tell(*applied);
                 }
             }
-            Effect::Report(report) => tracing::error!(during = report.during, error = report.error, "report"),
+            Effect::Report(report) => {
+                batch.tally.reports += 1;
+                tracing::error!(during = report.during, error = report.error, "report");
+            }
             _ => tracing::error!("an effect that this home does not know"),
         }
     }
@@ -296,9 +324,12 @@ impl Desk {
     /// Notes a frame for each socket that gets it.
     fn post(&mut self, batch: &mut Batch, kind: Kind, frame: Frame, to: impl IntoIterator<Item = ConnectionId>) {
         let Ok(index) = u32::try_from(batch.posts.len()) else { return };
+        let bytes = frame.len() as u64;
         batch.posts.push(Post::new(kind, frame));
         for to in to {
             let Some(seat) = self.sockets.get_mut(&to) else { continue };
+            batch.tally.frames_sent += 1;
+            batch.tally.bytes_sent += bytes;
             if seat.posts.is_empty() {
                 batch.touched.push(to);
             }
@@ -312,7 +343,8 @@ impl Desk {
         SCRATCH.with_borrow_mut(|scratch| {
             for to in batch.touched.drain(..) {
                 let Some(seat) = self.sockets.get_mut(&to) else { continue };
-                seat.outbox.post(seat.posts.iter().filter_map(|index| posts.get(*index as usize)), scratch);
+                let posts = seat.posts.iter().filter_map(|index| posts.get(*index as usize));
+                batch.tally.fell_behind += u64::from(seat.outbox.post(posts, scratch));
                 seat.posts.clear();
                 seat.posts.shrink_to(POSTS_KEPT);
             }
@@ -324,10 +356,9 @@ impl Desk {
     /// is what its transactions left.
     fn abandon(&mut self, rooms: &Rooms, mailbox: &Mailbox) {
         tracing::error!("the room panicked: it leaves memory, and its sockets are closed");
+        rooms.metrics.room_panics.add(1);
         self.close_all(&FAULT);
-        if let Some(room) = self.room.take() {
-            drop_room(|| drop(room));
-        }
+        self.drop_room(rooms);
         // What it would have said of its alarm is not known.
         self.set_alarm(rooms, mailbox, Some(clock::now() + OPEN_AGAIN_MS));
     }
@@ -346,7 +377,10 @@ impl Desk {
             return;
         }
         if self.room.is_some() {
-            self.sleep();
+            self.sleep(rooms);
+            let left =
+                if self.sockets.is_empty() { &rooms.metrics.rooms_evicted } else { &rooms.metrics.rooms_hibernated };
+            left.add(1);
             // In this order: the clock may be about to ask the registry.
             rooms.registry.asleep(&mailbox.name, self.alarm);
             rooms.clock.stored(&mailbox.name, self.alarm);
@@ -358,13 +392,22 @@ impl Desk {
     }
 
     /// Drops the room and closes its file; keeps what it has to know of its sockets.
-    fn sleep(&mut self) {
+    fn sleep(&mut self, rooms: &Rooms) {
         let Some(room) = self.room.take() else { return };
+        rooms.metrics.rooms_in_memory.down();
         let mut states = None;
         drop_room(|| states = Some(room.hibernate()));
         match states {
             Some(states) => self.asleep.extend(states.into_iter().filter(|(id, _)| self.sockets.contains_key(id))),
             None => self.close_all(&FAULT),
+        }
+    }
+
+    /// Drops the room and closes its file; keeps nothing.
+    fn drop_room(&mut self, rooms: &Rooms) {
+        if let Some(room) = self.room.take() {
+            rooms.metrics.rooms_in_memory.down();
+            drop_room(|| drop(room));
         }
     }
 }

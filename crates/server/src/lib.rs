@@ -37,6 +37,7 @@
 //! Rooms queue for a thread at most once each.
 
 mod accept;
+mod admin;
 mod alarms;
 mod backlog;
 mod builder;
@@ -45,10 +46,13 @@ mod data;
 mod descriptors;
 mod door;
 mod gate;
+mod health;
 mod hooks;
 mod http;
 mod job;
 mod mailbox;
+mod metered;
+mod metrics;
 mod open;
 mod origins;
 mod outbox;
@@ -61,12 +65,14 @@ mod rooms;
 mod server;
 mod slots;
 mod socket;
+mod staging;
 mod stop;
 #[cfg(feature = "tls")]
 mod tls;
 mod transport;
 mod ws;
 
+pub use admin::{AdminToken, InvalidAdminToken};
 pub use builder::{BuildError, Builder};
 pub use server::Server;
 pub use stop::{InUse, StopError, stop_signal};

@@ -13,7 +13,7 @@ use tracing::Span;
 
 use crate::clock::Ring;
 use crate::data::DataDir;
-use crate::job::Desk;
+use crate::job::{Desk, Order};
 use crate::outbox::Outbox;
 use crate::rate::Bucket;
 use crate::rooms::Lease;
@@ -37,6 +37,8 @@ pub(crate) enum Mail {
     Alarm(Lease, Ring),
     /// Nobody has used the room for a while, or another one needs its place: leave memory, if that still may be.
     Evict,
+    /// An operator's order. Its lease keeps the mailbox until it is carried out.
+    Order(Lease, Order),
     /// The server stops: finish, and close all sockets.
     Stop,
 }
@@ -73,6 +75,8 @@ pub(crate) struct Mailbox {
 #[derive(Default)]
 struct Queue {
     mail: VecDeque<Mail>,
+    /// When the oldest of it came, or something before it.
+    since: Option<Instant>,
     /// A job for this room is queued or runs.
     scheduled: bool,
 }
@@ -114,22 +118,29 @@ impl Mailbox {
     pub(crate) fn put(&self, mail: impl IntoIterator<Item = Mail>) -> bool {
         let mut queue = self.queue();
         queue.mail.extend(mail);
+        queue.since.get_or_insert_with(Instant::now);
         !std::mem::replace(&mut queue.scheduled, true)
     }
 
-    /// Takes out the oldest mail, at most so much.
-    pub(crate) fn take(&self, at_most: usize) -> Vec<Mail> {
+    /// Takes out the oldest mail, at most so much; and says since when the oldest of it may have waited.
+    pub(crate) fn take(&self, at_most: usize) -> (Vec<Mail>, Option<Instant>) {
         let mut queue = self.queue();
         let taken = queue.mail.len().min(at_most);
         let mail: Vec<Mail> = queue.mail.drain(..taken).collect();
+        let since = if queue.mail.is_empty() { queue.since.take() } else { queue.since };
         drop(queue);
         let places: u32 = mail.iter().map(Mail::places).sum();
         self.places.add_permits(places as usize);
-        mail
+        (mail, since)
+    }
+
+    /// How much mail waits.
+    pub(crate) fn len(&self) -> usize {
+        self.queue().mail.len()
     }
 
     /// Puts mail that was taken out back to where it was. Its job ends; who has what it waits for schedules another.
-    pub(crate) fn put_back(&self, mail: Vec<Mail>) {
+    pub(crate) fn put_back(&self, mail: Vec<Mail>, since: Option<Instant>) {
         let places: u32 = mail.iter().map(Mail::places).sum();
         // Those that are taken already are too many for a while.
         self.places.forget_permits(places as usize);
@@ -137,6 +148,7 @@ impl Mailbox {
         for mail in mail.into_iter().rev() {
             queue.mail.push_front(mail);
         }
+        queue.since = since;
     }
 
     /// Whether no job runs, is queued, or waits to be scheduled.
@@ -183,7 +195,7 @@ impl Mail {
     pub(crate) fn wakes(&self) -> bool {
         match self {
             Mail::Open(answer) => !answer.is_closed(),
-            Mail::Opened { .. } | Mail::Frame { .. } | Mail::CatchUp(_) | Mail::Alarm(..) => true,
+            Mail::Opened { .. } | Mail::Frame { .. } | Mail::CatchUp(_) | Mail::Alarm(..) | Mail::Order(..) => true,
             Mail::Closed(_) | Mail::Evict | Mail::Stop => false,
         }
     }
@@ -236,7 +248,7 @@ mod tests {
     async fn p8_room_queue_at_the_limit_and_one_past_it() {
         let (mailbox, _folder) = mailbox();
         assert_eq!(fill(&mailbox, 10).await, limits::ROOM_QUEUE);
-        assert_eq!(mailbox.take(3).len(), 3);
+        assert_eq!(mailbox.take(3).0.len(), 3);
         assert_eq!(fill(&mailbox, 10).await, 3);
     }
 
@@ -245,7 +257,7 @@ mod tests {
         let (mailbox, _folder) = mailbox();
         let frames = fill(&mailbox, limits::FRAME_BYTES).await;
         assert!(frames * limits::FRAME_BYTES <= limits::ROOM_QUEUE * PLACE_BYTES, "{frames}");
-        assert_eq!(mailbox.take(usize::MAX).len(), frames);
+        assert_eq!(mailbox.take(usize::MAX).0.len(), frames);
         assert_eq!(fill(&mailbox, 0).await, limits::ROOM_QUEUE);
     }
 
@@ -267,9 +279,9 @@ mod tests {
         let (mailbox, _folder) = mailbox();
         assert!(mailbox.put([Mail::Evict]));
         assert!(!mailbox.put([Mail::Closed(SOCKET)]));
-        assert_eq!(mailbox.take(1).len(), 1);
+        assert_eq!(mailbox.take(1).0.len(), 1);
         assert!(mailbox.done(), "there is more");
-        assert_eq!(mailbox.take(1).len(), 1);
+        assert_eq!(mailbox.take(1).0.len(), 1);
         assert!(!mailbox.done());
         assert!(mailbox.put([Mail::Evict]));
     }

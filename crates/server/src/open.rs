@@ -2,16 +2,18 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
 use partysync_model::{Db, DbError, DbErrorKind, Origin, ValueRef};
 use partysync_protocol::ErrorCode;
-use partysync_room::OpenError;
+use partysync_room::{OpenError, RoomName};
 use partysync_sqlite::{Options, SqliteDb};
 
 use crate::job::input;
 use crate::mailbox::Mailbox;
+use crate::metered::Metered;
 use crate::party::AnyRoom;
 use crate::rooms::Rooms;
 use crate::{data, descriptors};
@@ -63,7 +65,7 @@ fn open_file(rooms: &Arc<Rooms>, mailbox: &Mailbox, file: &Path) -> Result<Box<d
     if has_file && !is_rooms(&mut db, was_made)? {
         return Err(damaged("the file is a database, but not a room's: it has no table _meta").into());
     }
-    let room = (party.open)(db, name.clone(), input(rooms))?;
+    let room = (party.open)(Metered::new(db, rooms), name.clone(), input(rooms))?;
     if !has_file {
         data::flush_folder(folder).map_err(io)?;
     }
@@ -71,6 +73,16 @@ fn open_file(rooms: &Arc<Rooms>, mailbox: &Mailbox, file: &Path) -> Result<Box<d
         rooms.registry.made(name);
     }
     Ok(room)
+}
+
+/// Opens a database as a room, and closes it; or says why it cannot be opened. On the way the app's `on_start` runs.
+pub(crate) fn try_room(rooms: &Rooms, name: &RoomName, db: SqliteDb) -> Result<(), String> {
+    let tried = catch_unwind(AssertUnwindSafe(|| {
+        let party = rooms.parties.get(name.party()).ok_or("there is no such party")?;
+        let opened = (party.open)(Metered::new(db, rooms), name.clone(), input(rooms));
+        opened.map(drop).map_err(|error| error.to_string())
+    }));
+    tried.unwrap_or_else(|_| Err("the app panicked".to_owned()))
 }
 
 /// Whether a file is a room's, or could become one: the process died before it had made the room's tables.

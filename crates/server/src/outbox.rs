@@ -86,9 +86,10 @@ impl Outbox {
         &self.transport
     }
 
-    /// Writes frames, or keeps them until they can be written.
-    pub(crate) fn post<'p>(&self, posts: impl Iterator<Item = &'p Post> + Clone, scratch: &mut Scratch) {
+    /// Writes frames, or keeps them until they can be written. Returns whether the reader has just become too slow for them.
+    pub(crate) fn post<'p>(&self, posts: impl Iterator<Item = &'p Post> + Clone, scratch: &mut Scratch) -> bool {
         let mut backlog = self.backlog();
+        let was_behind = backlog.is_behind();
         let mut written = 0;
         if backlog.is_clear() {
             // Whatever is wrong with the socket, its task will find out.
@@ -102,10 +103,12 @@ impl Outbox {
             backlog.push_begun_or_whole(post, std::mem::take(&mut written));
         }
         let is_empty = backlog.is_empty();
+        let fell_behind = !was_behind && backlog.is_behind();
         drop(backlog);
         if !is_empty {
             self.wake.notify_one();
         }
+        fell_behind
     }
 
     /// Sends a control frame.

@@ -1,11 +1,15 @@
 //! Parties: kinds of rooms, with the app's type hidden.
 
+use partysync_model::DbError;
 use partysync_protocol::limits;
-use partysync_room::{ConnectionId, ConnectionState, Effect, Event, Input, OpenError, Room, RoomName, SyncServer};
+use partysync_room::{
+    ConnectionId, ConnectionState, Effect, Event, Input, Inspection, OpenError, Room, RoomName, SyncServer,
+};
 use partysync_sqlite::SqliteDb;
 
 use crate::door::Doors;
 use crate::hooks::Hooks;
+use crate::metered::Metered;
 
 /// A room of whatever party.
 pub(crate) trait AnyRoom: Send {
@@ -17,9 +21,15 @@ pub(crate) trait AnyRoom: Send {
 
     /// See [`Room::hibernate`]. Closes the file.
     fn hibernate(self: Box<Self>) -> Vec<(ConnectionId, ConnectionState)>;
+
+    /// See [`Room::inspect`].
+    fn inspect(&mut self) -> Result<Inspection, DbError>;
+
+    /// Its database.
+    fn db(&mut self) -> &mut SqliteDb;
 }
 
-impl<S: SyncServer + Send> AnyRoom for Room<S, SqliteDb> {
+impl<S: SyncServer + Send> AnyRoom for Room<S, Metered> {
     fn handle(&mut self, input: Input, events: Vec<Event>, effects: &mut Vec<Effect>) {
         Room::handle(self, input, events, effects);
     }
@@ -31,6 +41,14 @@ impl<S: SyncServer + Send> AnyRoom for Room<S, SqliteDb> {
     fn hibernate(self: Box<Self>) -> Vec<(ConnectionId, ConnectionState)> {
         Room::hibernate(*self).0
     }
+
+    fn inspect(&mut self) -> Result<Inspection, DbError> {
+        Room::inspect(self)
+    }
+
+    fn db(&mut self) -> &mut SqliteDb {
+        &mut self.db_mut().db
+    }
 }
 
 /// A kind of room.
@@ -41,7 +59,7 @@ pub(crate) struct Party {
     pub(crate) hooks: Hooks,
 }
 
-pub(crate) type Open = Box<dyn Fn(SqliteDb, RoomName, Input) -> Result<Box<dyn AnyRoom>, OpenError> + Send + Sync>;
+pub(crate) type Open = Box<dyn Fn(Metered, RoomName, Input) -> Result<Box<dyn AnyRoom>, OpenError> + Send + Sync>;
 
 /// What opens a room of a party whose app values are what `make` returns.
 pub(crate) fn party<S, F>(make: F) -> Open

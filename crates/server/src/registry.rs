@@ -84,22 +84,19 @@ impl Registry {
     }
 
     /// Rooms of a party, in the order of their names' bytes, after the room `after` or from the first.
-    #[allow(dead_code, reason = "for the admin interface")]
     pub(crate) async fn list(&self, party: &str, after: Option<&str>, limit: usize) -> Result<Vec<RoomName>, DbError> {
         let (party, after) = (party.to_owned(), after.map(str::to_owned));
         self.ask_later(|answer| Order::List { party, after, limit, answer }).await
     }
 
-    /// A room's file is gone for good.
-    #[allow(dead_code, reason = "for the admin interface")]
-    pub(crate) async fn forget(&self, name: &RoomName) -> Result<(), DbError> {
-        self.ask_later(|answer| Order::Forget(name.clone(), answer)).await
+    /// A room's file is gone for good. Blocks.
+    pub(crate) fn forget(&self, name: &RoomName) -> Result<(), DbError> {
+        self.ask(|answer| Order::Forget(name.clone(), answer))
     }
 
-    /// A room's file has come by other ways than by opening it. Its alarm is learnt when it is next in memory.
-    #[allow(dead_code, reason = "for the admin interface")]
-    pub(crate) async fn restored(&self, name: &RoomName) -> Result<(), DbError> {
-        self.ask_later(|answer| Order::Restored(name.clone(), answer)).await
+    /// A room's file has come by other ways than by opening it. Its alarm is learnt when it is next in memory. Blocks.
+    pub(crate) fn restored(&self, name: &RoomName) -> Result<(), DbError> {
+        self.ask(|answer| Order::Restored(name.clone(), answer))
     }
 
     /// Writes what is to be written and closes the file. Whatever is asked after it fails.
@@ -328,15 +325,15 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let registry = Arc::new(Registry::open(data(&folder)).unwrap());
         for room in ["b", "a", "c%20d"] {
-            registry.restored(&name(room)).await.unwrap();
+            ask(&registry, move |registry| registry.restored(&name(room))).await.unwrap();
         }
-        registry.restored(&RoomName::new("todos-2", "x")).await.unwrap();
+        ask(&registry, |registry| registry.restored(&RoomName::new("todos-2", "x"))).await.unwrap();
         // One that never came to be.
         ask(&registry, |registry| registry.opening(&name("d"), false)).await.unwrap();
         let list = async |after: Option<&str>, limit| registry.list("todos", after, limit).await.unwrap();
         assert_eq!(list(None, 2).await, [name("a"), name("b")]);
         assert_eq!(list(Some("b"), 2).await, [name("c%20d")]);
-        registry.forget(&name("a")).await.unwrap();
+        ask(&registry, |registry| registry.forget(&name("a"))).await.unwrap();
         assert_eq!(list(None, 9).await, [name("b"), name("c%20d")]);
     }
 }

@@ -5,7 +5,7 @@
 //! else still has it. A room that had nothing to do for a while leaves memory, lease or not.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,10 @@ use tokio::time::timeout;
 use crate::clock::{Clock, Ring};
 use crate::data::DataDir;
 use crate::gate::Gate;
+use crate::health::Health;
+use crate::job::{Answer, Order, OrderError};
 use crate::mailbox::{Mail, Mailbox, Received};
+use crate::metrics::{Metrics, Now};
 use crate::outbox::Outbox;
 use crate::party::Party;
 use crate::pool::Pool;
@@ -40,8 +43,9 @@ pub(crate) struct Rooms {
     map: Mutex<Map>,
     emptied: Notify,
     last_connection: AtomicU64,
-    connections: AtomicUsize,
-    data: Arc<DataDir>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) health: Health,
+    pub(crate) data: Arc<DataDir>,
 }
 
 /// What the operator may set.
@@ -100,9 +104,17 @@ impl Rooms {
             }),
             emptied: Notify::new(),
             last_connection: AtomicU64::new(0),
-            connections: AtomicUsize::new(0),
+            metrics: Arc::default(),
+            health: Health::default(),
             data,
         })
+    }
+
+    /// Runs something that may block on one of the threads of rooms, after what waits for them.
+    pub(crate) async fn on_a_writer<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+        let (answer, answered) = oneshot::channel();
+        self.pool.submit(Box::new(move || drop(answer.send(work()))));
+        answered.await.ok()
     }
 
     /// Keeps a room's mailbox. `None` if the server stops.
@@ -244,9 +256,14 @@ impl Rooms {
         self.map().rooms.len()
     }
 
-    /// How many sockets there are.
-    pub(crate) fn connections(&self) -> usize {
-        self.connections.load(Ordering::Relaxed)
+    /// What is known of it only when it is asked for. Looks at each room's mailbox.
+    pub(crate) fn now(&self) -> Now {
+        let (mailboxes, is_stopping): (Vec<Arc<Mailbox>>, bool) = {
+            let map = self.map();
+            (map.rooms.values().map(|entry| Arc::clone(&entry.mailbox)).collect(), map.stopping)
+        };
+        let frames_waiting = mailboxes.iter().map(|mailbox| mailbox.len()).sum();
+        Now { rooms_in_use: mailboxes.len(), frames_waiting, is_stopping }
     }
 
     /// Whether the server stops.
@@ -302,6 +319,14 @@ impl Lease {
         // No answer: opening it panicked.
         answered.await.unwrap_or(Err(ErrorCode::AppError))
     }
+
+    /// Has an order carried out.
+    pub(crate) async fn order<T>(self, order: impl FnOnce(Answer<T>) -> Order) -> Result<T, OrderError> {
+        let (answer, answered) = oneshot::channel();
+        let (rooms, mailbox) = (Arc::clone(&self.rooms), Arc::clone(&self.mailbox));
+        rooms.send(&mailbox, Mail::Order(self, order(answer)));
+        answered.await.unwrap_or(Err(OrderError::Lost))
+    }
 }
 
 impl Drop for Lease {
@@ -320,7 +345,8 @@ pub(crate) struct Connection {
 impl Connection {
     pub(crate) fn open(lease: Lease, info: ConnectionInfo, outbox: Arc<Outbox>) -> Self {
         let id = ConnectionId(lease.rooms.last_connection.fetch_add(1, Ordering::Relaxed));
-        lease.rooms.connections.fetch_add(1, Ordering::Relaxed);
+        lease.rooms.metrics.connections.up();
+        lease.rooms.metrics.connections_opened.add(1);
         let connection = Connection { lease, id, open: true };
         connection.send(Mail::Opened { connection: id, info, outbox });
         connection
@@ -370,6 +396,6 @@ impl Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         self.close();
-        self.lease.rooms.connections.fetch_sub(1, Ordering::Relaxed);
+        self.lease.rooms.metrics.connections.down();
     }
 }

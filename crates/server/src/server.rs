@@ -33,6 +33,10 @@ impl Server {
         Server { rooms, front, stop }
     }
 
+    pub(crate) fn rooms(&self) -> &Arc<Rooms> {
+        &self.rooms
+    }
+
     /// The routes of rooms, to merge into a router of the app's, or to nest in it at a path.
     ///
     /// Whoever serves it without [`serve_app`](Self::serve_app) should set TCP_NODELAY on the sockets, or small frames may wait for
@@ -143,7 +147,7 @@ impl Server {
 
     /// What is in use: what [`shutdown`](Self::shutdown) has to wait for.
     pub fn in_use(&self) -> InUse {
-        InUse { rooms: self.rooms.len(), connections: self.rooms.connections() }
+        InUse { rooms: self.rooms.len(), connections: self.rooms.metrics.connections.get() as usize }
     }
 }
 

@@ -43,6 +43,10 @@ impl SqliteDb {
         self.connection.wal_checkpoint_v2(Some("main"), CheckpointMode::TRUNCATE).map(|_| ()).map_err(db_error)
     }
 
+    pub(crate) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
     fn session(&mut self) -> Session<'_> {
         let handles = Handles { connection: &self.connection, guard: &self.guard, budget: &self.budget };
         Session::new(handles, &mut self.state, &mut self.text)

@@ -11,6 +11,7 @@
 //! - prepared statements, kept and found by their text and origin (`session.rs`).
 
 mod authorizer;
+mod backup;
 mod budget;
 mod db;
 mod error;

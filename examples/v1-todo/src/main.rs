@@ -4,11 +4,11 @@ mod page;
 mod todos;
 
 use std::io::{self, IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
-use partysync::{Server, stop_signal};
+use partysync::{AdminToken, Server, stop_signal};
 use tokio::net::TcpListener;
 use tracing_subscriber::EnvFilter;
 
@@ -30,7 +30,17 @@ struct Options {
     /// `partysync_server=debug`.
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t = LogFormat::Text)]
     log_format: LogFormat,
+    /// Where the admin interface listens: metrics, health, and orders to rooms. Without this there is none. Its token is in the
+    /// variable PARTYSYNC_ADMIN_TOKEN, or in the file that --admin-token-file names.
+    #[arg(long, value_name = "ADDRESS")]
+    admin: Option<String>,
+    /// A file whose only line is the admin interface's token, at least 16 characters long.
+    #[arg(long, value_name = "FILE", requires = "admin")]
+    admin_token_file: Option<PathBuf>,
 }
+
+/// The variable that may hold the admin interface's token.
+const TOKEN: &str = "PARTYSYNC_ADMIN_TOKEN";
 
 #[derive(Clone, Copy, ValueEnum)]
 enum LogFormat {
@@ -63,18 +73,48 @@ fn log_to_stderr(format: LogFormat) {
 }
 
 async fn run(options: Options) -> Result<(), String> {
+    // What is wrong with the options is said before anything is touched.
+    let token = options.admin.as_ref().map(|_| admin_token(options.admin_token_file.as_deref())).transpose()?;
     let page = page::routes(&options.web)?;
     let server = Server::builder().data(options.data).party("todos", || Todos).build().map_err(|e| e.to_string())?;
-    let address = &options.listen;
-    let listener = TcpListener::bind(address).await.map_err(|error| format!("cannot listen on {address}: {error}"))?;
+    let listener = bind(&options.listen).await?;
+    if let (Some(address), Some(token)) = (&options.admin, token) {
+        let (listener, server) = (bind(address).await?, server.clone());
+        if let Ok(address) = listener.local_addr() {
+            eprintln!("admin interface on http://{address}");
+        }
+        tokio::spawn(async move { server.serve_admin(listener, token).await });
+    }
     let address = listener.local_addr().map_err(|error| error.to_string())?;
     let stop = stop_signal().map_err(|error| format!("cannot wait for signals: {error}"))?;
     // Whoever started this may wait for the line. If nobody reads it, nobody does.
     let _ = writeln!(io::stdout(), "listening on http://{address}").and_then(|()| io::stdout().flush());
-    let app = server.router().merge(page);
+    let app = server.router().merge(server.health_router()).merge(page);
     let stop = async {
         stop.await;
         eprintln!("stopping: {}; Ctrl-C again ends at once", server.in_use());
     };
     server.serve_app(listener, app, stop).await.map_err(|error| error.to_string())
+}
+
+async fn bind(address: &str) -> Result<TcpListener, String> {
+    TcpListener::bind(address).await.map_err(|error| format!("cannot listen on {address}: {error}"))
+}
+
+/// The token of the admin interface: never an argument, which everybody on the machine can read.
+fn admin_token(file: Option<&Path>) -> Result<AdminToken, String> {
+    let (token, place) = match file {
+        Some(file) => {
+            let read = std::fs::read_to_string(file);
+            let token = read.map_err(|error| format!("cannot read {}: {error}", file.display()))?;
+            (token, file.display().to_string())
+        }
+        None => {
+            let missing = |_| {
+                format!("--admin needs a token: in the variable {TOKEN}, or in a file that --admin-token-file names")
+            };
+            (std::env::var(TOKEN).map_err(missing)?, TOKEN.to_owned())
+        }
+    };
+    AdminToken::new(token.trim()).map_err(|error| format!("{place}: {error}"))
 }

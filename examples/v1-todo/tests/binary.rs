@@ -104,6 +104,26 @@ fn it_ends_by_sigterm_and_by_ctrl_c_with_code_0() {
 }
 
 #[test]
+fn its_admin_interface_is_open_to_who_has_the_token() {
+    let folder = folder();
+    let token = folder.path().join("token");
+    std::fs::write(&token, "0123456789abcdef\n").unwrap();
+    let mut command = command(folder.path(), "127.0.0.1:0");
+    let mut child = command.args(["--admin", "127.0.0.1:0"]).arg("--admin-token-file").arg(token).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stderr.as_mut().unwrap()).read_line(&mut line).unwrap();
+    let address = line.strip_prefix("admin interface on http://").and_then(|line| line.strip_suffix('\n'));
+    let address: SocketAddr = address.expect(&line).parse().unwrap();
+    assert!(get(address, "/metrics").starts_with("HTTP/1.1 401"));
+    let with_token = "/metrics HTTP/1.1\r\nAuthorization: Bearer 0123456789abcdef\r\nX-Rest:";
+    let metrics = get(address, with_token);
+    assert!(metrics.starts_with("HTTP/1.1 200") && metrics.contains("\npartysync_connections 0\n"), "{metrics}");
+    assert!(get(address, "/readyz").ends_with("\r\n\r\nready\n"));
+    signal(&child, "-TERM");
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
 fn a_second_signal_ends_it_at_once_with_code_130() {
     for (first, second) in [("-TERM", "-INT"), ("-INT", "-INT"), ("-INT", "-TERM")] {
         let folder = folder();
@@ -147,6 +167,19 @@ fn what_it_needs_and_lacks_it_says_in_one_line() {
     std::fs::remove_dir_all(folder.path().join("data")).unwrap();
     std::fs::write(folder.path().join("data"), "a file").unwrap();
     assert!(refusal(command(folder.path(), "127.0.0.1:0")).contains("cannot be made"));
+
+    let with_admin = || {
+        let mut command = command(folder.path(), "127.0.0.1:0");
+        command.args(["--admin", "127.0.0.1:0"]).env_remove("PARTYSYNC_ADMIN_TOKEN");
+        command
+    };
+    assert!(refusal(with_admin()).contains("--admin needs a token"));
+    let mut short = with_admin();
+    short.env("PARTYSYNC_ADMIN_TOKEN", "short");
+    assert!(refusal(short).contains("PARTYSYNC_ADMIN_TOKEN: an admin token has at least 16 characters"));
+    let mut no_file = with_admin();
+    no_file.arg("--admin-token-file").arg(folder.path().join("nowhere"));
+    assert!(refusal(no_file).contains("cannot read"));
 
     std::fs::remove_dir_all(folder.path().join("node_modules")).unwrap();
     assert!(refusal(command(folder.path(), "127.0.0.1:0")).contains("run `npm ci` in"));

@@ -1,0 +1,132 @@
+//! Rooms as files: out of the server, and back into it.
+
+use std::io;
+use std::sync::Arc;
+
+use axum::body::{Body, Bytes};
+use axum::extract::Request;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use futures_util::{StreamExt, stream};
+use partysync_model::{Columns, Db, DbError, Origin, ValueRef};
+use partysync_room::RoomName;
+use partysync_sqlite::{Options, SqliteDb};
+use tokio::fs::File;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::task::spawn_blocking;
+
+use super::rooms::lease;
+use super::{Refusal, flag, refused};
+use crate::job::{Order, OrderError};
+use crate::open;
+use crate::rooms::Rooms;
+use crate::staging::{self, Staged};
+
+/// What is read of a file at once.
+const CHUNK_BYTES: usize = 64 << 10;
+
+/// Sends a copy of a room, as it is at one moment. The room waits while it is copied, not while it is sent.
+pub(super) async fn back_up(rooms: &Arc<Rooms>, party: &str, room: &str) -> Result<Response, Refusal> {
+    let (_, lease) = lease(rooms, party, room)?;
+    let to = Staged::new(&rooms.data).map_err(failed)?;
+    let copy = lease.order(|answer| Order::BackUp(to, answer)).await.map_err(refused)?;
+    let file = File::open(copy.path()).await.map_err(failed)?;
+    let bytes = file.metadata().await.map_err(failed)?.len();
+    let headers =
+        [(header::CONTENT_TYPE, "application/vnd.sqlite3".to_owned()), (header::CONTENT_LENGTH, bytes.to_string())];
+    Ok((headers, Body::from_stream(chunks(file, copy))).into_response())
+}
+
+/// What is in a file, which is gone when it is read or nobody reads on.
+fn chunks(file: File, copy: Staged) -> impl futures_util::Stream<Item = io::Result<Bytes>> {
+    stream::unfold((file, copy), |(mut file, copy)| async {
+        let mut chunk = vec![0; CHUNK_BYTES];
+        match file.read(&mut chunk).await {
+            Ok(0) => None,
+            Ok(read) => {
+                chunk.truncate(read);
+                Some((Ok(chunk.into()), (file, copy)))
+            }
+            Err(error) => Some((Err(error), (file, copy))),
+        }
+    })
+}
+
+/// Takes a file in and makes it a room. Nothing is touched before all of it is there and was found to be in order.
+pub(super) async fn restore(
+    rooms: &Arc<Rooms>,
+    party: &str,
+    room: &str,
+    request: Request,
+) -> Result<Response, Refusal> {
+    let (replace, rename) = (flag(request.uri(), "replace")?, flag(request.uri(), "rename")?);
+    let (name, lease) = lease(rooms, party, room)?;
+    if !replace && rooms.data.room_file(&name).exists() {
+        return Err(refused(OrderError::Exists));
+    }
+    let staged = Staged::new(&rooms.data).map_err(failed)?;
+    receive(request.into_body(), &staged).await?;
+    let (checking, of) = (Arc::clone(rooms), name.clone());
+    let checked = spawn_blocking(move || check(&checking, &of, staged, rename)).await;
+    let from =
+        checked.map_err(|_| refused(OrderError::Lost))?.map_err(|why| (StatusCode::UNPROCESSABLE_ENTITY, why))?;
+    lease.order(|answer| Order::Restore { from, replace, answer }).await.map_err(refused)?;
+    // So that its alarm is known. That it can be opened was tried.
+    if let Some(lease) = rooms.lease(&name) {
+        let _ = lease.open().await;
+    }
+    Ok((StatusCode::CREATED, format!("{name} is restored.\n")).into_response())
+}
+
+async fn receive(body: Body, into: &Staged) -> Result<(), Refusal> {
+    let mut file = File::create_new(into.path()).await.map_err(failed)?;
+    let mut chunks = body.into_data_stream();
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(|_| (StatusCode::BAD_REQUEST, "The file did not come to its end.".to_owned()))?;
+        file.write_all(&chunk).await.map_err(failed)?;
+    }
+    file.flush().await.map_err(failed)
+}
+
+/// Whether a file can be the room: by its own word, by SQLite's, and by opening it as the room will be opened. Returns it,
+/// durable, or says why not.
+fn check(rooms: &Rooms, name: &RoomName, staged: Staged, rename: bool) -> Result<Staged, String> {
+    let said = |error: DbError| format!("The file is not in order: {}.", error.message);
+    let mut db = SqliteDb::open(staged.path(), &Options::default()).map_err(said)?;
+    let found = stored_name(&mut db).map_err(said)?.ok_or("The file is no room's.")?;
+    if found != name.address() && !rename {
+        return Err(format!("The file is the room {found}. To make it the room {name}, add rename=true."));
+    }
+    db.check_integrity().map_err(said)?;
+    let sql = "UPDATE _meta SET value = ? WHERE name = 'room'";
+    db.execute(Origin::Engine, sql, &[name.address().into()]).map_err(said)?;
+    let opened = open::try_room(rooms, name, db);
+    opened.map_err(|why| format!("The file cannot be opened as a room: {why}."))?;
+    if staging::has_log(staged.path()) {
+        return Err("The file could not be closed.".to_owned());
+    }
+    let synced = std::fs::File::open(staged.path()).and_then(|file| file.sync_all());
+    synced.map_err(|error| format!("The file cannot be stored: {error}."))?;
+    Ok(staged)
+}
+
+/// The address of the room that a database says it is; `None` if it is no room.
+fn stored_name(db: &mut SqliteDb) -> Result<Option<String>, DbError> {
+    let mut is_room = false;
+    let sql = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = '_meta'";
+    db.query(Origin::Engine, sql, &[], &mut |_| is_room = true)?;
+    let mut name = None;
+    if is_room {
+        let sql = "SELECT value FROM _meta WHERE name = 'room'";
+        db.query(Origin::Engine, sql, &[], &mut |row: &dyn Columns| {
+            if let ValueRef::Text(text) = row.value(0) {
+                name = Some(text.to_owned());
+            }
+        })?;
+    }
+    Ok(name)
+}
+
+fn failed(error: io::Error) -> Refusal {
+    refused(OrderError::from(error))
+}

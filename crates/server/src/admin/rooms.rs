@@ -1,0 +1,96 @@
+//! Listing, inspecting and deleting rooms.
+
+use std::sync::Arc;
+
+use axum::http::{StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use partysync_protocol::limits;
+use partysync_room::{Inspection, RoomName};
+use serde::Serialize;
+
+use super::{Refusal, json, parameter, refused};
+use crate::job::{Order, OrderError};
+use crate::rooms::{Lease, Rooms};
+
+/// Rooms in one answer, unless fewer are asked for.
+const PAGE: usize = 1_000;
+
+#[derive(Serialize)]
+struct Parties<'r> {
+    parties: Vec<&'r str>,
+}
+
+#[derive(Serialize)]
+struct List {
+    rooms: Vec<String>,
+    /// What to ask for with `after`, to get the rooms that follow.
+    next: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Inspected<'r> {
+    room: &'r str,
+    file: String,
+    file_bytes: u64,
+    #[serde(flatten)]
+    inspection: Inspection,
+}
+
+pub(super) fn parties(rooms: &Rooms) -> Response {
+    json(StatusCode::OK, &Parties { parties: rooms.parties.keys().map(String::as_str).collect() })
+}
+
+/// The rooms of a party, by their names' bytes.
+pub(super) async fn list(rooms: &Rooms, party: &str, uri: &Uri) -> Result<Response, Refusal> {
+    check_party(rooms, party)?;
+    let after = parameter(uri, "after");
+    let limit = match parameter(uri, "limit").map(|limit| limit.parse::<usize>()) {
+        None => PAGE,
+        Some(Ok(limit @ 1..=PAGE)) => limit,
+        Some(_) => return Err((StatusCode::BAD_REQUEST, format!("limit is a number from 1 to {PAGE}."))),
+    };
+    let found = rooms.registry.list(party, after.as_deref(), limit + 1).await;
+    let mut names = found.map_err(|error| refused(OrderError::from(error)))?;
+    let there_are_more = names.len() > limit;
+    names.truncate(limit);
+    let next = names.last().filter(|_| there_are_more).map(|name| name.room().to_owned());
+    Ok(json(StatusCode::OK, &List { rooms: names.iter().map(|name| name.room().to_owned()).collect(), next }))
+}
+
+/// Brings the room into memory, if it is there.
+pub(super) async fn inspect(rooms: &Arc<Rooms>, party: &str, room: &str) -> Result<Response, Refusal> {
+    let (name, lease) = lease(rooms, party, room)?;
+    let inspection = lease.order(Order::Inspect).await.map_err(refused)?;
+    let file = rooms.data.room_file(&name);
+    let file_bytes = std::fs::metadata(&file).map(|file| file.len()).unwrap_or_default();
+    let file = file.strip_prefix(rooms.data.path()).unwrap_or(&file).display().to_string();
+    Ok(json(StatusCode::OK, &Inspected { room: name.address(), file, file_bytes, inspection }))
+}
+
+/// Deletes a room, if its name is said twice.
+pub(super) async fn delete(rooms: &Arc<Rooms>, party: &str, room: &str, uri: &Uri) -> Result<Response, Refusal> {
+    // Compared as it is written in the path: what is decoded could be another room's.
+    let confirmed = uri.query().and_then(|query| query.split('&').find_map(|pair| pair.strip_prefix("confirm=")));
+    if confirmed != Some(room) {
+        return Err((StatusCode::BAD_REQUEST, format!("To delete this room for good, add ?confirm={room}.")));
+    }
+    let (name, lease) = lease(rooms, party, room)?;
+    lease.order(Order::Delete).await.map_err(refused)?;
+    Ok((StatusCode::OK, format!("{name} is deleted.\n")).into_response())
+}
+
+/// The room of an address, and a lease of it.
+pub(super) fn lease(rooms: &Arc<Rooms>, party: &str, room: &str) -> Result<(RoomName, Lease), Refusal> {
+    check_party(rooms, party)?;
+    if room.is_empty() || room.len() > limits::ROOM_NAME_BYTES {
+        return Err((StatusCode::NOT_FOUND, "No room has such a name.".to_owned()));
+    }
+    let name = RoomName::new(party, room);
+    let lease = rooms.lease(&name).ok_or_else(|| refused(OrderError::Stopping))?;
+    Ok((name, lease))
+}
+
+fn check_party(rooms: &Rooms, party: &str) -> Result<(), Refusal> {
+    let known = rooms.parties.contains_key(party);
+    known.then_some(()).ok_or_else(|| (StatusCode::NOT_FOUND, "There is no such party.".to_owned()))
+}
