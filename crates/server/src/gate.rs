@@ -1,5 +1,6 @@
 //! What a socket's frames pass on their way to the room, if the app has a say in some of them (SPEC 13.3, 13.8).
 
+use partysync_protocol::v2;
 use partysync_room::{Admission, Attempt, Join, RoomName, Seen, Vetted};
 use tokio::sync::Semaphore;
 
@@ -13,8 +14,10 @@ use crate::party::Party;
 pub(crate) struct Gate {
     /// As whom it came in.
     admission: Admission,
-    /// What the handshake said, if there is a door to take it to again.
+    /// What the handshake said, as long as a `join` may come that is to be taken to the door with it.
     join: Option<Box<Join>>,
+    /// No text frame has come yet. The first says whether there will be a `join` (SPEC 8.2).
+    is_new: bool,
 }
 
 impl Gate {
@@ -23,8 +26,8 @@ impl Gate {
         if let Some(after) = &party.hooks.after {
             after.run_here();
         }
-        let needed = join.is_some() || party.hooks.before.is_some() || party.hooks.after.is_some();
-        needed.then_some(Gate { admission, join })
+        let needed = join.is_some() || !party.hooks.is_empty();
+        needed.then_some(Gate { admission, join, is_new: true })
     }
 
     /// Takes a frame to the app, if the app has a say in it. `places`: how many may wait so in this room.
@@ -36,6 +39,12 @@ impl Gate {
         frame: Received,
     ) -> Received {
         let Received::Text(text) = frame else { return frame };
+        if std::mem::take(&mut self.is_new) && !v2::Up::is_hello(&text) {
+            self.join = None;
+        }
+        if self.join.is_none() && party.hooks.is_empty() {
+            return Received::Text(text);
+        }
         let vetted = match Seen::of(room, &text) {
             Seen::Other => None,
             Seen::Join(token) => match (&self.join, &party.doors.connect) {
@@ -65,5 +74,48 @@ impl Gate {
             Some(vetted) => Received::Vetted(text, Box::new(vetted)),
             None => Received::Text(text),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use partysync_protocol::ErrorCode;
+    use partysync_room::OpenError;
+
+    use super::*;
+    use crate::door::{Door, Doors};
+    use crate::hooks::Hooks;
+
+    /// Whether a `join` with a token is taken to the door, after such a first frame.
+    async fn is_vetted_after(first: &str) -> bool {
+        let room = RoomName::new("todos", "x");
+        let party = Party {
+            open: Box::new(|_, _, _| Err(OpenError::Start(ErrorCode::AppError.into()))),
+            doors: Doors { connect: Some(Door::new(|_| async { Ok(Admission::of("ann")) })), request: None },
+            hooks: Hooks::default(),
+        };
+        let handshake = Some(Box::new(Join::new(room.clone())));
+        let mut gate = Gate::new(&party, Admission::anonymous(), handshake).unwrap();
+        let join = format!(r#"{{"type":"join","room":"todos/x","client":"{}","token":"t"}}"#, "0".repeat(32));
+        let places = Semaphore::new(1);
+        gate.pass(&party, &room, &places, Received::Binary).await;
+        gate.pass(&party, &room, &places, Received::Text(first.to_owned())).await;
+        let vetted = matches!(gate.pass(&party, &room, &places, Received::Text(join)).await, Received::Vetted(..));
+        assert_eq!(vetted, gate.join.is_some(), "what the handshake said is kept only for that");
+        vetted
+    }
+
+    #[tokio::test]
+    async fn spec_13_3_a_version_1_connection_has_no_joins_and_keeps_no_headers() {
+        assert!(is_vetted_after(r#"{"type":"hello","versions":[2]}"#).await);
+        assert!(!is_vetted_after(r#"{"channel":"c","sync":true,"from":null}"#).await);
+        assert!(!is_vetted_after("nonsense").await);
+    }
+
+    #[test]
+    fn a_party_that_has_no_say_in_frames_has_no_gate() {
+        let open = Box::new(|_, _, _| Err(OpenError::Start(ErrorCode::AppError.into())));
+        let party = Party { open, doors: Doors::default(), hooks: Hooks::default() };
+        assert!(Gate::new(&party, Admission::anonymous(), None).is_none());
     }
 }

@@ -22,6 +22,12 @@ pub(crate) struct Hooks {
     pub(crate) after: Option<After>,
 }
 
+impl Hooks {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.before.is_none() && self.after.is_none()
+    }
+}
+
 type Prepare = Box<dyn Fn(Attempt) -> Pending<Result<Option<serde_json::Value>, ActionError>> + Send + Sync>;
 
 /// What runs before an action.
