@@ -162,6 +162,7 @@ impl Backlog {
     /// Adds the close frame, after everything.
     pub(crate) fn push_close(&mut self, code: Option<u16>, reason: &str) {
         let payload = code.map(|code| close_payload(code, reason)).unwrap_or_default();
+        self.answer_bytes += payload.len();
         self.frames.push_back((Kind::Answer, Payload::Control(Opcode::Close, payload)));
     }
 
@@ -237,6 +238,15 @@ mod tests {
         }
         assert!(backlog.is_clear());
         assert_eq!((backlog.news_bytes, backlog.written), (0, 0));
+    }
+
+    #[test]
+    fn a_close_frame_counts_until_it_is_written() {
+        let mut backlog = Backlog::default();
+        backlog.close(Close::new(1012, "restart"));
+        backlog.push_close(Some(1012), "restart");
+        backlog.advance(bytes(&backlog));
+        assert_eq!((backlog.frames.len(), backlog.answer_bytes), (0, 0));
     }
 
     #[test]
