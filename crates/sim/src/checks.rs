@@ -159,10 +159,14 @@ impl Ledger {
             .and_then(|()| self.check_field()))
     }
 
+    /// The room's process is gone, and with it all sockets.
+    pub(crate) fn forget_connections(&mut self) {
+        self.connections.clear();
+    }
+
     /// Looks at a room that was just opened: what was seen before must be there (P3).
     pub(crate) fn reopened<S: SyncServer, D: Db>(&mut self, room: &mut Room<S, D>) -> Result<Checked, DbError> {
         self.observed = 15;
-        self.connections.clear();
         let lost = look::journal(room.db_mut(), 0)?.len() < self.journal.len();
         let (version, seen) = (room.cursor().version, self.head());
         if lost || version < seen {

@@ -61,6 +61,7 @@ impl World {
         let Some(room) = &mut self.room else { return Ok(()) };
         let mut effects = Vec::new();
         room.handle(input, events, &mut effects);
+        let must_reopen = room.must_reopen();
         self.disk.disarm();
         if self.disk.is_off() {
             return self.crash();
@@ -75,6 +76,10 @@ impl World {
             return if self.rng.chance(500) { self.crash() } else { self.kill() };
         }
         effects.into_iter().try_for_each(|effect| self.carry_out(effect))?;
+        if must_reopen {
+            self.stats.reopened += 1;
+            self.hibernate()?;
+        }
         self.ledger.check_promised()
     }
 
@@ -145,9 +150,11 @@ impl World {
                 self.room = Some(room);
                 self.disk.lie(self.tamper == Tamper::LieAboutSyncs);
                 match checked {
-                    Ok(checked) => checked,
-                    Err(error) => Err(unusable(&error.to_string())),
+                    Ok(checked) => checked?,
+                    Err(error) => return Err(unusable(&error.to_string())),
                 }
+                let restored = std::mem::take(&mut self.asleep).into_iter();
+                self.handle(restored.map(|(connection, state)| Event::Restored { connection, state }).collect(), false)
             }
             Err(error) if !fails && !was_off && !self.disk.is_full() => Err(unusable(&error.to_string())),
             _ if was_off => self.crash(),
@@ -200,6 +207,17 @@ impl World {
         self.lose_connections()
     }
 
+    /// The room leaves memory in good order, and its sockets stay.
+    pub(crate) fn hibernate(&mut self) -> Checked {
+        if let Some(room) = self.room.take() {
+            self.stats.hibernated += 1;
+            let (states, db) = room.hibernate();
+            drop(db);
+            self.asleep.extend(states);
+        }
+        Ok(())
+    }
+
     pub(crate) fn checkpoint(&mut self) -> Checked {
         // It may fail on a full disk; nothing is lost then.
         let _: Option<Result<(), DbError>> = self.room.as_mut().map(|room| room.db_mut().inner().checkpoint());
@@ -209,8 +227,10 @@ impl World {
     /// With the process go all its sockets. What it had sent may still arrive.
     fn lose_connections(&mut self) -> Checked {
         self.wake_at = None;
+        self.asleep.clear();
         (0..self.ends.len()).try_for_each(|client| self.cut(client))?;
         self.lingering.clear();
+        self.ledger.forget_connections();
         Ok(())
     }
 

@@ -1,7 +1,7 @@
 //! A room, its clients and all that can happen to them, from one seed.
 
 use partysync_protocol::Millis;
-use partysync_room::{ConnectionId, Room};
+use partysync_room::{ConnectionId, ConnectionState, Room};
 
 use crate::app::App;
 use crate::checks::{Checked, Ledger, Promise, Violation, ensure};
@@ -53,6 +53,10 @@ pub struct Stats {
     pub crashes: u64,
     /// Deaths of the room's process.
     pub kills: u64,
+    /// Times that the room slept while its sockets stayed.
+    pub hibernated: u64,
+    /// Those of them that were to open the room anew after its disk failed.
+    pub reopened: u64,
     /// Connections that broke.
     pub cuts: u64,
     /// Snapshots that replaced what a client held.
@@ -70,6 +74,8 @@ impl std::ops::AddAssign for Stats {
         self.groups += other.groups;
         self.crashes += other.crashes;
         self.kills += other.kills;
+        self.hibernated += other.hibernated;
+        self.reopened += other.reopened;
         self.cuts += other.cuts;
         self.resets += other.resets;
         self.faults += other.faults;
@@ -104,6 +110,8 @@ pub(crate) struct World {
     /// Frames tampered with.
     pub(crate) tampered: u64,
     pub(crate) room: Option<Room<App, SimDb>>,
+    /// What it gave back of its sockets when it went to sleep.
+    pub(crate) asleep: Vec<(ConnectionId, ConnectionState)>,
     pub(crate) wake_at: Option<Millis>,
     pub(crate) ends: Vec<End>,
     /// Connections that their clients have left, with what still arrives of them.
@@ -129,6 +137,7 @@ impl World {
             tamper: setup.tamper,
             tampered: 0,
             room: None,
+            asleep: Vec::new(),
             wake_at: None,
             lingering: Vec::new(),
             next_connection: 1,
@@ -152,7 +161,8 @@ impl World {
             970..975 => self.reload(client),
             975..980 => self.crash(),
             980..985 => self.kill(),
-            985..988 => self.evict(),
+            985..987 => self.evict(),
+            987..988 => self.hibernate(),
             988..991 => self.checkpoint(),
             991..995 => self.fill_disk(),
             995..998 => self.jump(),

@@ -7,7 +7,7 @@ use partysync_model::{ActionError, Db, Origin, Schema, Tx};
 use partysync_protocol::v2::Up;
 use partysync_protocol::{ClientId, limits};
 use partysync_room::{Call, Changed, ConnectionId, Effect, Event, Input, Room, RoomName, SyncServer};
-use partysync_sim::Disk;
+use partysync_sim::{Disk, Fault, Operation};
 use partysync_sqlite::{Options, SqliteDb};
 use serde_json::value::RawValue;
 
@@ -161,6 +161,58 @@ fn p3_what_a_killed_process_left_unsynced_is_durable_before_it_is_seen() {
         disk.crash();
         assert_eq!((seen, rows(&disk).1), (1, 1), "seed {seed}");
     }
+}
+
+/// A room of [`App`] on a disk.
+fn room_on(disk: &Disk, now: i64) -> Room<App, SqliteDb> {
+    let options = Options { vfs: Some(disk.vfs_name().to_owned()), ..Options::default() };
+    let db = SqliteDb::open(&disk.path("room.db"), &options).unwrap();
+    Room::open(db, RoomName::new("party", "room"), || App, Input { now, random: now as u64 }).unwrap()
+}
+
+/// Has a version 1 client add a row; returns whether the room says that it did.
+fn add_row(room: &mut Room<App, SqliteDb>, call: u64) -> bool {
+    let frame = format!(r#"{{"id":{call},"channel":"rows","rpc":true,"action":{{}}}}"#);
+    let mut effects = Vec::new();
+    let now = 1_700_000_000_000 + call as i64;
+    room.handle(Input { now, random: call }, vec![Event::text(ConnectionId(1), frame)], &mut effects);
+    effects.iter().any(|effect| matches!(effect, Effect::Send { frame, .. } if frame.contains("success")))
+}
+
+#[test]
+fn p3_a_room_whose_commit_failed_is_opened_anew_and_loses_nothing_that_it_says_after() {
+    let mut reopened = 0;
+    for seed in 0..80 {
+        let disk = Disk::new(seed);
+        let mut room = room_on(&disk, 1);
+        room.handle(Input { now: 1, random: 1 }, vec![Event::opened(ConnectionId(1))], &mut Vec::new());
+        let mut acked = 0;
+        for call in 1..30 {
+            if call == 2 + seed % 8 {
+                // A log that begins anew is where a sync counts most.
+                room.db_mut().checkpoint().unwrap();
+                disk.fail_after(Operation::Sync, seed % 3, Fault::Error);
+            }
+            acked += usize::from(add_row(&mut room, call));
+            if room.must_reopen() {
+                reopened += 1;
+                disk.disarm();
+                assert!(!add_row(&mut room, 1_000 + call), "seed {seed}: nothing is run before that");
+                let (states, db) = room.hibernate();
+                drop(db);
+                room = room_on(&disk, 2);
+                let restored = states.into_iter().map(|(connection, state)| Event::Restored { connection, state });
+                room.handle(Input { now: 2, random: 2 }, restored.collect(), &mut Vec::new());
+            }
+        }
+        disk.cut_power();
+        drop(room);
+        disk.crash();
+        let mut rows = 0;
+        room_on(&disk, 3).db_mut().query(Origin::Engine, "SELECT 1 FROM rows", &[], &mut |_| rows += 1).unwrap();
+        assert!(rows >= acked, "seed {seed}: {acked} were acked, {rows} are there");
+    }
+    assert!(reopened > 20, "{reopened}");
 }
 
 #[test]

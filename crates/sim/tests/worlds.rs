@@ -88,5 +88,6 @@ fn p4_a_number_that_is_not_stored_is_caught() {
 
 #[test]
 fn p5_a_failed_step_that_stays_is_caught() {
-    caught(Tamper::KeepFailedSteps, &[Promise::P5], 5);
+    // What stays may be seen as rows that nobody asked for, or as a version that no step made.
+    caught(Tamper::KeepFailedSteps, &[Promise::P5, Promise::P2], 5);
 }
