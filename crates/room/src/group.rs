@@ -33,11 +33,15 @@ impl<S: SyncServer, D: Db> Room<S, D> {
         let before = self.head;
         let mut all = Vec::with_capacity(works.len());
         let mut cause = None;
-        let Room { db, channels, instance, clients, head, timers, dropped, input, .. } = self;
+        let watched = self.watch.len();
+        let Room { db, channels, instance, clients, head, timers, dropped, input, watch, .. } = self;
         let transaction = db.transaction(&mut |db| {
             let mut stepper = Stepper { channels, instance, clients, head, timers, dropped: *dropped, input: *input };
             for work in works {
-                match stepper.run(db, work) {
+                watch.begins(work, channels);
+                let ran = stepper.run(db, work);
+                watch.ended();
+                match ran {
                     Ok(ran) => all.push(ran),
                     Err(lost) => {
                         cause = Some(lost.cause);
@@ -53,6 +57,7 @@ impl<S: SyncServer, D: Db> Room<S, D> {
             (Err(error), None) => error.into(),
         };
         self.head = before;
+        self.watch.forget_after(watched);
         self.clients.forget();
         self.instance.spoil();
         self.distrust(error.db_error());
@@ -66,6 +71,7 @@ impl<S: SyncServer, D: Db> Room<S, D> {
 
     /// A step that destroys its transaction even when it is alone in it.
     fn run_failed(&mut self, work: &Work, cause: &ActionError) -> Ran {
+        self.watch.failed();
         // What comes after a failure of the storage is not run, and says nothing new.
         let report = (!self.must_reopen || cause.db_error().is_some())
             .then(|| Report { during: "the step's transaction", error: cause.to_string() });

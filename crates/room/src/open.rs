@@ -8,6 +8,7 @@ use partysync_protocol::{Cursor, ErrorCode, Stamp, limits};
 use crate::channel::{ChannelTable, ShapeError};
 use crate::connection::Connections;
 use crate::instance::{Instance, panicked};
+use crate::observe::Watch;
 use crate::purge::Timers;
 use crate::reply::Snapshots;
 use crate::step::{Clients, Stepper, mix};
@@ -96,6 +97,7 @@ impl<S: SyncServer, D: Db> Room<S, D> {
             dropped,
             input,
             timers: Timers::default(),
+            watch: Watch::default(),
             wake_at: None,
             alarm_failures: 0,
             alarm_retry_at: None,

@@ -9,6 +9,7 @@ use crate::channel::ChannelTable;
 use crate::connection::{Connection, Connections, Joined, Protocol};
 use crate::event::{ConnectionId, Effect, Event, Input, Report};
 use crate::instance::Instance;
+use crate::observe::Watch;
 use crate::purge::{self, Timers};
 use crate::reply::{ActionReply, Reply, Snapshots};
 use crate::step::{ActionWork, Clients, Hooked, Outcome, Ran, Sender, Work};
@@ -76,6 +77,7 @@ pub struct Room<S, D> {
     pub(crate) dropped: Option<Version>,
     pub(crate) input: Input,
     pub(crate) timers: Timers,
+    pub(crate) watch: Watch,
     /// The alarm that the home was asked for.
     pub(crate) wake_at: Option<Millis>,
     /// How often `on_alarm` failed since it last succeeded.
@@ -98,6 +100,7 @@ impl<S: SyncServer, D: Db> Room<S, D> {
         for group in works.chunks(limits::GROUP_ACTIONS) {
             ran.extend(self.run_group(group));
         }
+        self.watch.settled(&replies, &ran);
         self.reply_all(before, replies, &ran, effects);
         effects.extend(works.iter().zip(&ran).filter_map(|(work, ran)| self.applied(work, ran)));
         effects.extend(ran.iter().filter_map(|r| r.report.clone()).map(Effect::Report));

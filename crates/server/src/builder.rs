@@ -42,6 +42,7 @@ pub struct Builder {
     token_param: String,
     origins: Option<Vec<String>>,
     stop_ms: u64,
+    log_payloads: bool,
     rates: Rates,
     open_rooms: Option<usize>,
 }
@@ -122,6 +123,7 @@ impl Default for Builder {
             token_param: "token".to_owned(),
             origins: None,
             stop_ms: STOP_MS,
+            log_payloads: false,
             rates: Rates::default(),
             open_rooms: None,
         }
@@ -288,6 +290,13 @@ impl Builder {
         self
     }
 
+    /// Logs what actions hold, which is private data, with the lines about actions: target `partysync::action`, level debug.
+    /// Without this, and as long as the app logs none of it, no line has any of it.
+    pub fn log_payloads(mut self, log_payloads: bool) -> Self {
+        self.log_payloads = log_payloads;
+        self
+    }
+
     /// Milliseconds that stopping may take: past it [`Server::shutdown`] gives up. The default is 30,000. Clients that read
     /// slowly need up to 5,000 of them.
     pub fn stop_ms(mut self, stop_ms: u64) -> Self {
@@ -339,7 +348,12 @@ impl Builder {
         let registry = Registry::open(Arc::clone(&data))?;
         let descriptors = descriptors::raise();
         let open_rooms = self.open_rooms.unwrap_or_else(|| descriptors::open_rooms(descriptors));
-        let limits = Limits { idle: Duration::from_millis(self.idle_ms), open_rooms, rates: self.rates };
+        let limits = Limits {
+            idle: Duration::from_millis(self.idle_ms),
+            open_rooms,
+            rates: self.rates,
+            log_payloads: self.log_payloads,
+        };
         let rooms = Rooms::new(data, registry, parties, pool, random, limits);
         clock::start(&rooms).map_err(BuildError::Threads)?;
         Ok(Server::new(rooms, Arc::new(front), Duration::from_millis(self.stop_ms)))
@@ -383,6 +397,7 @@ impl std::fmt::Debug for Builder {
             .field("writers", &self.writers)
             .field("idle_ms", &self.idle_ms)
             .field("stop_ms", &self.stop_ms)
+            .field("log_payloads", &self.log_payloads)
             .field("rates", &self.rates)
             .field("open_rooms", &self.open_rooms)
             .finish()

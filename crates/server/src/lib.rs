@@ -70,6 +70,7 @@ mod stop;
 #[cfg(feature = "tls")]
 mod tls;
 mod transport;
+mod watcher;
 mod ws;
 
 pub use admin::{AdminToken, InvalidAdminToken};

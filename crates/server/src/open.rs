@@ -16,6 +16,7 @@ use crate::mailbox::Mailbox;
 use crate::metered::Metered;
 use crate::party::AnyRoom;
 use crate::rooms::Rooms;
+use crate::watcher::Watcher;
 use crate::{data, descriptors};
 
 /// Why a room cannot be opened.
@@ -65,7 +66,8 @@ fn open_file(rooms: &Arc<Rooms>, mailbox: &Mailbox, file: &Path) -> Result<Box<d
     if has_file && !is_rooms(&mut db, was_made)? {
         return Err(damaged("the file is a database, but not a room's: it has no table _meta").into());
     }
-    let room = (party.open)(Metered::new(db, rooms), name.clone(), input(rooms))?;
+    let mut room = (party.open)(Metered::new(db, rooms), name.clone(), input(rooms))?;
+    room.observe(Box::new(Watcher::new(Arc::clone(&rooms.metrics), rooms.log_payloads)));
     if !has_file {
         data::flush_folder(folder).map_err(io)?;
     }

@@ -3,7 +3,7 @@
 use partysync_model::DbError;
 use partysync_protocol::limits;
 use partysync_room::{
-    ConnectionId, ConnectionState, Effect, Event, Input, Inspection, OpenError, Room, RoomName, SyncServer,
+    ConnectionId, ConnectionState, Effect, Event, Input, Inspection, Observer, OpenError, Room, RoomName, SyncServer,
 };
 use partysync_sqlite::SqliteDb;
 
@@ -25,6 +25,9 @@ pub(crate) trait AnyRoom: Send {
     /// See [`Room::inspect`].
     fn inspect(&mut self) -> Result<Inspection, DbError>;
 
+    /// See [`Room::observe`].
+    fn observe(&mut self, observer: Box<dyn Observer>);
+
     /// Its database.
     fn db(&mut self) -> &mut SqliteDb;
 }
@@ -44,6 +47,10 @@ impl<S: SyncServer + Send> AnyRoom for Room<S, Metered> {
 
     fn inspect(&mut self) -> Result<Inspection, DbError> {
         Room::inspect(self)
+    }
+
+    fn observe(&mut self, observer: Box<dyn Observer>) {
+        Room::observe(self, observer);
     }
 
     fn db(&mut self) -> &mut SqliteDb {

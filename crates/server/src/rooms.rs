@@ -35,6 +35,7 @@ pub(crate) struct Rooms {
     pub(crate) clock: Arc<Clock>,
     pub(crate) random: Random,
     pub(crate) idle: Duration,
+    pub(crate) log_payloads: bool,
     rates: Rates,
     pool: Pool,
     pub(crate) registry: Registry,
@@ -53,6 +54,7 @@ pub(crate) struct Limits {
     pub(crate) idle: Duration,
     pub(crate) open_rooms: usize,
     pub(crate) rates: Rates,
+    pub(crate) log_payloads: bool,
 }
 
 pub(crate) struct Map {
@@ -94,6 +96,7 @@ impl Rooms {
             random,
             idle: limits.idle,
             rates: limits.rates,
+            log_payloads: limits.log_payloads,
             pool,
             registry,
             rooms_wait: AtomicBool::new(false),

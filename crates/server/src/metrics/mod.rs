@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use partysync_protocol::ErrorCode;
+use partysync_room::Ending;
 
 pub(crate) use histogram::Histogram;
 use text::Page;
@@ -98,6 +99,10 @@ pub(crate) struct Metrics {
     pub(crate) bytes_sent: Counter,
     pub(crate) slow_readers_fell_behind: Counter,
     pub(crate) slow_readers_caught_up: Counter,
+    pub(crate) actions_applied: Counter,
+    pub(crate) actions_repeated: Counter,
+    pub(crate) actions_rejected: ByCode,
+    pub(crate) actions_later: ByCode,
     pub(crate) alarms: Counter,
     /// What went wrong that no client is to blame for.
     pub(crate) reports: Counter,
@@ -130,6 +135,25 @@ impl Tally {
     }
 }
 
+/// What became of a batch's actions.
+#[derive(Debug, Default)]
+pub(crate) struct ActionTally {
+    applied: u64,
+    repeated: u64,
+    /// The others, which are few.
+    refused: Vec<Ending>,
+}
+
+impl ActionTally {
+    pub(crate) fn add(&mut self, ending: Ending) {
+        match ending {
+            Ending::Applied => self.applied += 1,
+            Ending::Repeated => self.repeated += 1,
+            refused => self.refused.push(refused),
+        }
+    }
+}
+
 /// What is known only when it is asked for.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Now {
@@ -152,6 +176,19 @@ impl Metrics {
         self.slow_readers_fell_behind.add(tally.fell_behind);
         self.slow_readers_caught_up.add(tally.caught_up);
         self.batch_frames.observe(FRAMES, tally.frames_received, 1);
+    }
+
+    /// Adds the actions of a batch.
+    pub(crate) fn add_actions(&self, tally: &ActionTally) {
+        self.actions_applied.add(tally.applied);
+        self.actions_repeated.add(tally.repeated);
+        for ending in &tally.refused {
+            match ending {
+                Ending::Rejected(code) => self.actions_rejected.add(*code, 1),
+                Ending::Later(code) => self.actions_later.add(*code, 1),
+                Ending::Applied | Ending::Repeated => {}
+            }
+        }
     }
 
     /// A transaction's commit took so long, most of it for the disk's sync.
@@ -207,6 +244,22 @@ impl Metrics {
     }
 
     fn work(&self, page: &mut Page) {
+        let help = "Actions settled or not, by outcome.";
+        page.counters(
+            "partysync_actions_total",
+            help,
+            "outcome",
+            [
+                ("applied", self.actions_applied.get()),
+                ("repeated", self.actions_repeated.get()),
+                ("rejected", self.actions_rejected.each().map(|(_, count)| count).sum()),
+                ("later", self.actions_later.each().map(|(_, count)| count).sum()),
+            ],
+        );
+        let help = "Actions rejected for good, by error code.";
+        page.counters("partysync_actions_rejected_total", help, "code", self.actions_rejected.each());
+        let help = "Actions not settled, to be sent again, by error code.";
+        page.counters("partysync_actions_later_total", help, "code", self.actions_later.each());
         page.counter("partysync_alarms_total", "Alarms that rang.", self.alarms.get());
         let help = "What went wrong that no client is to blame for. The log says what.";
         page.counter("partysync_reports_total", help, self.reports.get());
