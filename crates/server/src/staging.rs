@@ -68,6 +68,12 @@ pub(crate) fn remove_logs(path: &Path) -> io::Result<()> {
     ["-wal", "-shm", "-journal"].iter().try_for_each(|suffix| remove(&beside(path, suffix)))
 }
 
+/// The bytes of a file and of the log beside it.
+pub(crate) fn bytes(path: &Path) -> u64 {
+    let size = |suffix| fs::metadata(beside(path, suffix)).map(|file| file.len()).unwrap_or_default();
+    size("") + size("-wal")
+}
+
 /// Whether there is a log beside a file.
 pub(crate) fn has_log(path: &Path) -> bool {
     beside(path, "-wal").exists() || beside(path, "-journal").exists()

@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::{Refusal, json, parameter, refused};
 use crate::job::{Order, OrderError};
 use crate::rooms::{Lease, Rooms};
+use crate::staging;
 
 /// Rooms in one answer, unless fewer are asked for.
 const PAGE: usize = 1_000;
@@ -31,6 +32,7 @@ struct List {
 struct Inspected<'r> {
     room: &'r str,
     file: String,
+    /// With the log beside it.
     file_bytes: u64,
     #[serde(flatten)]
     inspection: Inspection,
@@ -62,7 +64,7 @@ pub(super) async fn inspect(rooms: &Arc<Rooms>, party: &str, room: &str) -> Resu
     let (name, lease) = lease(rooms, party, room)?;
     let inspection = lease.order(Order::Inspect).await.map_err(refused)?;
     let file = rooms.data.room_file(&name);
-    let file_bytes = std::fs::metadata(&file).map(|file| file.len()).unwrap_or_default();
+    let file_bytes = staging::bytes(&file);
     let file = file.strip_prefix(rooms.data.path()).unwrap_or(&file).display().to_string();
     Ok(json(StatusCode::OK, &Inspected { room: name.address(), file, file_bytes, inspection }))
 }
