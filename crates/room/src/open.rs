@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use partysync_model::{ActionError, Db, DbError, DbErrorKind, Origin, Schema, Value, Verdict};
-use partysync_protocol::{Cursor, ErrorCode, Stamp, limits};
+use partysync_protocol::{Cursor, ErrorCode, Fault, Stamp, limits};
 
 use crate::channel::{ChannelTable, ShapeError};
 use crate::connection::Connections;
@@ -55,6 +55,9 @@ impl OpenError {
         match self {
             OpenError::Db(error) => ActionError::from(error.clone()).code(),
             OpenError::FormatNewer { .. } => ErrorCode::FormatNewer,
+            OpenError::WrongRoom { .. } => ErrorCode::StorageFailed,
+            // The app's start-up met a disk that is full, or a file that is damaged.
+            OpenError::Start(error) if error.code().fault() == Fault::Server => error.code(),
             _ => ErrorCode::AppError,
         }
     }

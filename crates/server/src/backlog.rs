@@ -229,6 +229,14 @@ mod tests {
     }
 
     #[test]
+    fn a_close_frame_that_waits_counts_as_an_answer_until_it_is_written() {
+        let mut backlog = Backlog::default();
+        backlog.push_close(Some(1012), "restart");
+        backlog.advance(bytes(&backlog));
+        assert_eq!((backlog.answer_bytes, backlog.is_empty()), (0, true));
+    }
+
+    #[test]
     fn p8_what_is_written_counts_no_more_and_the_first_news_fits_whatever_its_size() {
         let mut backlog = Backlog::default();
         for _ in 0..4 {
