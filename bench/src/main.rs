@@ -6,6 +6,7 @@
 mod chart;
 mod error;
 mod frame;
+mod kill;
 mod net;
 mod options;
 mod process;
@@ -51,6 +52,7 @@ fn run(options: Options) -> Result<bool, Error> {
         Command::Fanout { fanout, target } => scenario::fanout::run(&target, &fanout)?,
         Command::Join { join, target } => scenario::join::run(&target, &join)?,
         Command::Idle { idle, target } => scenario::idle::run(&target, &idle)?,
+        Command::Kill(kill) => kill::run(&kill)?,
         Command::ManyRooms { many, target } => scenario::many_rooms::run(&target, &many)?,
     };
     outcome.print();

@@ -107,6 +107,11 @@ impl Net {
         self.sockets.clear();
     }
 
+    /// Whether any socket is open.
+    pub(crate) fn is_open(&self) -> bool {
+        self.sockets.iter().any(|socket| socket.open)
+    }
+
     /// Waits for messages until the time given, and hands on those that are there.
     pub(crate) fn turn(&mut self, until: Instant, ear: &mut impl Ear) -> Result<(), Error> {
         self.check()?;

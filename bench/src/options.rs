@@ -58,6 +58,8 @@ pub(crate) enum Command {
         #[command(flatten)]
         target: Target,
     },
+    /// Kills the server under load, again and again, and looks whether it kept its promises.
+    Kill(Kill),
     /// Cost against listeners, rows and rooms: a table, and a chart of each.
     Report(Report),
     /// The server that the others start if they are told of none.
@@ -163,6 +165,20 @@ pub(crate) struct ManyRooms {
 }
 
 #[derive(Args)]
+#[group(skip)]
+pub(crate) struct Kill {
+    #[arg(long, default_value_t = 200)]
+    pub(crate) kills: u64,
+    /// When it is killed, and what is asked for again: the same seed, the same choices.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Where the server keeps its rooms: a folder is made in it and removed. The default is the system's for temporary files.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+}
+
+#[derive(Args)]
+#[group(skip)]
 pub(crate) struct Report {
     /// Where the table, the results and the charts go.
     #[arg(long, value_name = "DIR", default_value = "target/bench-report")]
@@ -182,6 +198,7 @@ pub(crate) struct Report {
 }
 
 #[derive(Args)]
+#[group(skip)]
 pub(crate) struct Serve {
     #[arg(long)]
     pub(crate) data: PathBuf,

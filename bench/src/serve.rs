@@ -9,6 +9,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 use crate::error::Error;
+use crate::kill;
 use crate::options::Serve;
 
 #[derive(Record, Deserialize)]
@@ -54,12 +55,69 @@ impl SyncServer for Todos {
     }
 }
 
+/// What is posted: each post is of several parts.
+#[derive(Record)]
+struct Part {
+    id: String,
+    post: String,
+}
+
+/// How many actions were applied, and how many parts they made.
+#[derive(Record)]
+struct Total {
+    id: i64,
+    actions: i64,
+    parts: i64,
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "type", content = "payload", rename_all = "lowercase")]
+enum Post {
+    Post {
+        id: String,
+        parts: i64,
+        /// It is rejected, after it has written all.
+        fails: bool,
+    },
+}
+
+fn post(tx: &mut Tx<'_>, action: Post) -> Result<(), ActionError> {
+    let Post::Post { id, parts, fails } = action;
+    let known = tx.table::<Total>().get(0)?;
+    let mut total = known.unwrap_or(Total { id: 0, actions: 0, parts: 0 });
+    let is_first = total.actions == 0;
+    for part in 0..parts {
+        tx.table().insert(&Part { id: format!("{id}-{part}"), post: id.clone() })?;
+    }
+    total.actions += 1;
+    total.parts += parts;
+    if is_first {
+        tx.table().insert(&total)?
+    } else {
+        tx.table().update(&total)?
+    }
+    if fails { Err(ActionError::reject("no", kill::NO)) } else { Ok(()) }
+}
+
+/// The rooms of a server that is killed: an action writes many rows of two tables.
+struct Parts;
+
+impl SyncServer for Parts {
+    fn schema(&self) -> Schema {
+        Schema::new().record::<Part>().record::<Total>()
+    }
+
+    fn on_action(&mut self, tx: &mut Tx<'_>, call: &Call<'_>) -> Result<Changed, ActionError> {
+        call.apply(tx, post)
+    }
+}
+
 /// Serves until standard input ends, which it does when whoever started this is gone, however it went.
 pub(crate) fn run(options: &Serve) -> Result<(), Error> {
     let failed = |error: &dyn std::fmt::Display| Error::Server(error.to_string());
     let runtime = tokio::runtime::Runtime::new().map_err(|error| failed(&error))?;
     runtime.block_on(async {
-        let mut builder = Server::builder().data(&options.data).party("todos", || Todos);
+        let mut builder = Server::builder().data(&options.data).party("todos", || Todos).party("parts", || Parts);
         if options.idle_ms > 0 {
             builder = builder.idle_ms(options.idle_ms);
         }

@@ -53,22 +53,34 @@ impl Served {
 
 impl Own {
     fn start(data: Option<&Path>) -> Result<(Self, SocketAddr), Error> {
-        let failed = |error: std::io::Error| Error::Server(error.to_string());
-        let data = data.map_or_else(TempDir::new, TempDir::new_in).map_err(failed)?;
-        let mut child = Command::new(std::env::current_exe().map_err(failed)?)
-            .arg("serve")
-            .arg("--data")
-            .arg(data.path())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .map_err(failed)?;
-        let mut line = String::new();
-        let stdout = child.stdout.take();
-        let own = Own { child, data };
-        stdout.map(BufReader::new).map_or(Ok(0), |mut stdout| stdout.read_line(&mut line)).map_err(failed)?;
-        let address = line.trim().parse().map_err(|_| Error::Server("it ended at once".to_owned()))?;
-        Ok((own, address))
+        let data = data.map_or_else(TempDir::new, TempDir::new_in).map_err(|error| Error::Server(error.to_string()))?;
+        let (child, address) = spawn(data.path(), 0)?;
+        Ok((Own { child, data }, address))
+    }
+}
+
+/// Starts a server on a folder, whose rooms go to sleep after so long; 0: after the server's own default.
+pub(crate) fn spawn(data: &Path, idle_ms: u64) -> Result<(Child, SocketAddr), Error> {
+    let failed = |error: std::io::Error| Error::Server(error.to_string());
+    let mut child = Command::new(std::env::current_exe().map_err(failed)?)
+        .arg("serve")
+        .arg("--data")
+        .arg(data)
+        .args(["--idle-ms", &idle_ms.to_string()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(failed)?;
+    let mut line = String::new();
+    let stdout = child.stdout.take().map(BufReader::new);
+    let told = stdout.map_or(Ok(0), |mut stdout| stdout.read_line(&mut line)).map_err(failed);
+    match told.map(|_| line.trim().parse()) {
+        Ok(Ok(address)) => Ok((child, address)),
+        _ => {
+            drop(child.stdin.take());
+            let _ = child.wait();
+            Err(Error::Server("it ended at once".to_owned()))
+        }
     }
 }
 
