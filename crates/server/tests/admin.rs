@@ -264,10 +264,17 @@ async fn a_room_is_restored_where_there_is_none_and_under_another_name_if_that_i
 async fn what_is_no_room_replaces_none() {
     let (served, operator) = served().await;
     let (mut ann, _) = Client::join(served.address, "lobby").await;
-    ann.put("a").await;
+    for i in 0..300 {
+        ann.put(&format!("note-{i:03}")).await;
+    }
     let good = operator.get(&format!("{LOBBY}/backup")).await.body;
+    let mut cut = good.clone();
+    cut.truncate(good.len() / 4_096 / 2 * 4_096);
+    // Where nothing looks when a room is opened: a page of notes.
     let mut damaged = good.clone();
-    damaged.truncate(good.len() / 4_096 / 2 * 4_096);
+    let note = good.windows(12).position(|bytes| bytes == b"note-150text").unwrap();
+    let page = note / 4_096 * 4_096;
+    damaged[page..page + 4_096].fill(0xff);
     let newer = changed(&good, served.data.path(), "UPDATE _meta SET value = 99 WHERE name = 'format'");
     let other_table = changed(&good, served.data.path(), "ALTER TABLE notes RENAME COLUMN text TO texts");
     let no_room = changed(&good, served.data.path(), "DROP TABLE _meta");
@@ -275,6 +282,7 @@ async fn what_is_no_room_replaces_none() {
     for (what, file) in [
         ("nothing", nothing),
         ("not a database", &[b'x'; 8_192]),
+        ("cut", &cut),
         ("damaged", &damaged),
         ("newer", &newer),
         ("another schema", &other_table),
