@@ -40,7 +40,7 @@ pub struct InspectedChannel {
 }
 
 impl<S: SyncServer, D: Db> Room<S, D> {
-    /// Looks at the room. It counts rows, so it takes time with their number: about 10 ms for a million on the native server.
+    /// Looks at the room. It counts rows, so it takes time with their number.
     ///
     /// # Errors
     ///
