@@ -135,7 +135,8 @@ async fn after_refusal(error: io::Error) -> io::Result<()> {
         ConnectionAborted | ConnectionRefused | ConnectionReset => Ok(()),
         InvalidInput | NotConnected => Err(error),
         _ => {
-            tracing::error!(%error, "a connection cannot be accepted");
+            let why = crate::descriptors::explain(&error).unwrap_or_else(|| error.to_string());
+            tracing::error!(error = why, "a connection cannot be accepted");
             sleep(REFUSED_PAUSE).await;
             Ok(())
         }

@@ -1,6 +1,8 @@
 //! How many files the process may have open, and what it means to have no more (SPEC 11).
 
+use std::fs::File;
 use std::io;
+use std::path::Path;
 
 /// Descriptors that are neither rooms' nor sockets': the runtime's, the log's, the registry's, the app's own.
 const RESERVED: u64 = 64;
@@ -8,6 +10,9 @@ const RESERVED: u64 = 64;
 /// Descriptors of a room in memory: its file and the write-ahead log beside it. The lock is a lock of the file, and what other
 /// processes would need, shared memory, is not there.
 const OF_A_ROOM: u64 = 2;
+
+/// Descriptors that a room needs while it is opened: its file, a journal or a log, a folder that is flushed.
+const NEEDED: usize = 3;
 
 /// The most rooms that are in memory if nobody says otherwise.
 const OPEN_ROOMS: usize = 10_000;
@@ -54,6 +59,13 @@ fn limit() -> u64 {
 pub(crate) fn open_rooms(limit: u64) -> usize {
     let rooms = limit.saturating_sub(RESERVED) / 2 / OF_A_ROOM;
     usize::try_from(rooms).unwrap_or(usize::MAX).clamp(1, OPEN_ROOMS)
+}
+
+/// Whether there are too few descriptors left for a room, and if so what the operator is told. SQLite does not say that this
+/// is why it failed. `folder` is one that can be opened.
+pub(crate) fn none_left(folder: &Path) -> Option<String> {
+    let opened: io::Result<Vec<File>> = (0..NEEDED).map(|_| File::open(folder)).collect();
+    opened.err().as_ref().and_then(explain)
 }
 
 /// What the operator is told when there are no descriptors left; `None` if that is not what the error says.

@@ -1,6 +1,6 @@
 //! How a room's file is opened, and what may be wrong with it.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -33,10 +33,9 @@ pub(crate) fn open(rooms: &Arc<Rooms>, mailbox: &Mailbox) -> Result<Box<dyn AnyR
     let file = mailbox.data.room_file(name);
     let opened = open_file(rooms, mailbox, &file);
     opened.map_err(|error| {
-        // SQLite does not say that there are no descriptors.
         let is_io = matches!(&error, OpenError::Db(error) if error.kind == DbErrorKind::Io);
-        let none_left = is_io.then(|| File::open(mailbox.data.path()).err()).flatten();
-        match none_left.as_ref().and_then(descriptors::explain) {
+        let none_left = is_io.then(|| descriptors::none_left(mailbox.data.path())).flatten();
+        match none_left {
             Some(text) => {
                 rooms.make_place();
                 Trouble { code: ErrorCode::Busy, text }

@@ -318,6 +318,7 @@ mod tests {
         let registry = Arc::new(Registry::open(data).unwrap());
         assert_eq!(ask(&registry, all).await, expected);
         assert!(ask(&registry, |registry| registry.opening(&name("alarm"), true)).await.unwrap(), "it was made");
+        assert_eq!(ask(&registry, all).await, [(0, name("alarm")), (0, name("open"))]);
     }
 
     #[tokio::test]
