@@ -51,7 +51,12 @@ pub(crate) fn run(options: &Kill) -> Result<Outcome, Error> {
         progress.tell(|| format!("{} kills, {} actions answered", life + 1, crowd.answered()));
     }
     drop(progress);
-    crowd.outcome(options, data.path(), &mut net)
+    let outcome = crowd.outcome(options, data.path(), &mut net)?;
+    if !outcome.is_sound() {
+        // So that it can be looked at.
+        eprintln!("the rooms are kept in {}", data.keep().display());
+    }
+    Ok(outcome)
 }
 
 fn room_name(room: usize) -> String {
