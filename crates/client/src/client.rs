@@ -126,6 +126,7 @@ impl Client {
             Event::Closed => self.session = Session::Closed,
             Event::Text(text) => self.text(&text, effects),
             Event::Act { channel, action } => self.act(channel, action, effects),
+            Event::Say(text) => self.say(text, effects),
             Event::Tick => self.tick(effects),
         }
         self.schedule(effects);
@@ -150,15 +151,17 @@ impl Client {
         let now = self.input.now;
         let Some(link) = self.session.link() else { return };
         link.heard_at = now;
-        let Ok(down) = Down::parse(text) else {
-            effects.push(Effect::Reconnect);
-            return;
+        let down = match Down::parse(text) {
+            Ok(Down::Welcome(welcome)) => {
+                link.ping_ms = welcome.ping_ms.max(1_000);
+                return self.join(effects);
+            }
+            // The app's text to a socket that has not said what it speaks; it comes again (SPEC 14.6).
+            _ if matches!(self.session, Session::Greeting(_)) => return,
+            Ok(down) => down,
+            Err(_) => return effects.push(Effect::Reconnect),
         };
         match down {
-            Down::Welcome(welcome) => {
-                link.ping_ms = welcome.ping_ms.max(1_000);
-                self.join(effects);
-            }
             Down::Joined(joined) => self.joined(&joined, effects),
             Down::Snapshot(snapshot) => self.snapshot(&snapshot, effects),
             Down::Patch(patch) => self.patch(&patch, effects),
@@ -167,7 +170,15 @@ impl Client {
             Down::Later(later) => self.later(&later),
             Down::Error(message) => effects.push(Effect::Error(message.error)),
             Down::Left(left) => self.left(left.error, effects),
-            Down::Pong | Down::Unknown => {}
+            Down::Message { text, .. } => effects.push(Effect::Message(text.into_owned())),
+            Down::Welcome(_) | Down::Pong | Down::Unknown => {}
+        }
+    }
+
+    fn say(&mut self, text: String, effects: &mut Vec<Effect>) {
+        if matches!(self.session, Session::Loading { .. } | Session::Live(_)) {
+            let frame = Up::Message { room: self.config.room.as_str().into(), text: text.into() }.encode();
+            self.send_frame(frame, effects);
         }
     }
 

@@ -40,6 +40,8 @@ pub enum Event {
         /// The action's JSON.
         action: String,
     },
+    /// The app has a text for its own code in the room (SPEC 14.7). It is not kept: without a socket in the room it is lost.
+    Say(String),
     /// The time that [`Effect::TickAt`] asked for has come, or may have.
     Tick,
 }
@@ -59,6 +61,8 @@ pub enum Effect {
         /// What became of it.
         fate: Fate,
     },
+    /// The app's own code in the room sent a text (SPEC 14.5).
+    Message(String),
     /// The server said what a developer or user should see, about no action in particular.
     Error(WireError),
     /// Close the socket and open another one after a delay.

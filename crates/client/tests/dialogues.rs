@@ -463,3 +463,27 @@ fn spec_8_6_an_action_that_no_room_takes_is_refused_at_once() {
     }
     assert_eq!(table.client.pending().count(), 0);
 }
+
+#[test]
+fn spec_14_6_what_comes_before_welcome_is_ignored_and_comes_again() {
+    let mut table = Table::new();
+    table.handle(Event::Opened);
+    table.effects.clear();
+    table.handle(Event::Text("plain words of the app".to_owned()));
+    table.text(json!({"type": "message", "room": ROOM, "text": "too early"}));
+    assert!(!table.effects.iter().any(|e| matches!(e, Effect::Reconnect | Effect::Message(_))), "{:?}", table.effects);
+    table.handle(Event::Say("nobody listens".to_owned()));
+    assert_eq!(table.sent(), Vec::<Json>::new());
+    table.welcome();
+    table.text(json!({"type": "message", "room": ROOM, "text": "hello"}));
+    assert!(table.effects.contains(&Effect::Message("hello".to_owned())));
+    table.handle(Event::Text("plain words of the app".to_owned()));
+    assert!(table.effects.contains(&Effect::Reconnect));
+}
+
+#[test]
+fn spec_14_7_a_client_says_something_to_the_app_in_the_room() {
+    let mut table = Table::joined();
+    table.handle(Event::Say("hi".to_owned()));
+    assert_eq!(table.sent(), [json!({"type": "message", "room": ROOM, "text": "hi"})]);
+}

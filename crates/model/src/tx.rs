@@ -3,6 +3,7 @@ use std::marker::PhantomData;
 use std::ops::RangeBounds;
 
 use partysync_protocol::{ClientId, ErrorCode, MAX_INTEGER, Millis, limits};
+use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use crate::{
@@ -19,6 +20,8 @@ pub struct Tx<'a> {
     seed: Seed,
     ids: u32,
     alarm: Option<Option<Millis>>,
+    /// Bodies of items, as JSON.
+    outbox: Vec<String>,
 }
 
 /// What a step's ids are derived from (SPEC 5.6).
@@ -49,7 +52,7 @@ impl Seed {
 impl<'a> Tx<'a> {
     /// For homes and tests: a step at `at` on a database.
     pub fn new(db: &'a mut dyn Db, origin: Origin, at: Millis, seed: Seed) -> Self {
-        Tx { db, origin, at, seed, ids: 0, alarm: None }
+        Tx { db, origin, at, seed, ids: 0, alarm: None, outbox: Vec::new() }
     }
 
     /// For predictions: a step on tables in memory.
@@ -87,6 +90,28 @@ impl<'a> Tx<'a> {
     /// For homes: what the step wants of the alarm, if it wants anything.
     pub fn alarm(&self) -> Option<Option<Millis>> {
         self.alarm
+    }
+
+    /// Puts something into the room's outbox: what must happen elsewhere if this step happens, such as a call of another service.
+    /// It is kept with the step's rows; the app's deliverer gets it at least once, after the commit (SPEC 7.9). Ignored in predictions.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorCode::AppError`] past [`limits::OUTBOX_ITEM_BYTES`] or [`limits::OUTBOX_STEP_ITEMS`], or if it cannot be JSON. If the room's
+    /// outbox is full, the step fails as [`ErrorCode::Busy`] in the end.
+    pub fn outbox(&mut self, body: &impl Serialize) -> Result<(), ActionError> {
+        let error = |detail: String| ActionError::with_detail(ErrorCode::AppError, detail);
+        let body = serde_json::to_string(body).map_err(|e| error(format!("an item of the outbox: {e}")))?;
+        if body.len() > limits::OUTBOX_ITEM_BYTES || self.outbox.len() >= limits::OUTBOX_STEP_ITEMS {
+            return Err(error("what goes into the outbox is over the limit".to_owned()));
+        }
+        self.outbox.push(body);
+        Ok(())
+    }
+
+    /// For homes: what the step put into the outbox, as JSON.
+    pub fn take_outbox(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.outbox)
     }
 
     /// Runs a statement of SQL that returns no rows; returns how many it changed. It ends a prediction, which then shows

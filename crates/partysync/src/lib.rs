@@ -66,7 +66,10 @@ pub use partysync_model::{
 
 #[cfg(feature = "server")]
 #[doc(no_inline)]
-pub use partysync_room::{Admission, Applied, Attempt, Call, Changed, Join, Refusal, SyncServer, Token};
+pub use partysync_room::{
+    Admission, Applied, Attempt, Call, Changed, ConnectionId, Handled, Join, Message, OutboxItem, Refusal, Request,
+    Response, Socket, Sockets, SyncServer, Token,
+};
 #[cfg(feature = "server")]
 #[doc(no_inline)]
 pub use partysync_server::{AdminToken, BuildError, Builder, InUse, InvalidAdminToken, Server, StopError, stop_signal};

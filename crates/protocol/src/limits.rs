@@ -28,7 +28,7 @@ pub const ROOM_NAME_BYTES: usize = 512;
 pub const PARTY_NAME_BYTES: usize = 64;
 /// `_pk`. Past it: status 400.
 pub const CONNECTION_ID_BYTES: usize = 256;
-/// What a room keeps of a connection while it hibernates, as JSON: who it is, what it speaks, tags and state. Past it: `too_large`.
+/// What a room keeps of a connection while it hibernates, as JSON: who it is, what it speaks, tags and state. Past it: `app_error`.
 pub const CONNECTION_BYTES: usize = 16 << 10;
 /// An identity that a door attaches. Past it: the handshake gets status 500.
 pub const IDENTITY_BYTES: usize = 256;
@@ -46,6 +46,37 @@ pub const HOOK_MS: u64 = 10_000;
 pub const HOOKS_WAITING: usize = 64;
 /// Actions of a party after which a hook runs. Past it: reported.
 pub const AFTER_WAITING: usize = 1_024;
+/// Tags of a connection. Past it: `app_error`.
+pub const CONNECTION_TAGS: usize = 10;
+/// A tag. Past it: `app_error`.
+pub const TAG_BYTES: usize = 256;
+/// Messages that one step of the app sends. Past it: `app_error`.
+pub const STEP_MESSAGES: usize = 1_000;
+/// What the messages of one step of the app add up to, each counted once whoever gets it. Past it: `app_error`.
+pub const STEP_MESSAGE_BYTES: usize = 1 << 20;
+/// Messages of the app to a socket that has said nothing yet, kept in case it turns out to speak version 2. Past it they are not
+/// kept.
+pub const EARLY_MESSAGE_BYTES: usize = 16 << 10;
+/// The body of a request for the app. Past it: status 413.
+pub const REQUEST_BYTES: usize = 1 << 20;
+/// Milliseconds until the body of a request must have come. Past it: status 408.
+pub const REQUEST_MS: u64 = 30_000;
+/// The body of the app's response. Past it: status 500.
+pub const RESPONSE_BYTES: usize = 4 << 20;
+/// An item of the outbox. Past it: `app_error`.
+pub const OUTBOX_ITEM_BYTES: usize = 64 << 10;
+/// Items that one step puts into the outbox. Past it: `app_error`.
+pub const OUTBOX_STEP_ITEMS: usize = 100;
+/// Items in a room's outbox. Past it: `busy`.
+pub const OUTBOX_ROOM_ITEMS: usize = 10_000;
+/// Milliseconds that a delivery may take. Past it: it failed.
+pub const OUTBOX_MS: u64 = 30_000;
+/// Milliseconds until an item is tried again that failed once; doubled each time.
+pub const OUTBOX_DELAY_MS: i64 = 2_000;
+/// Milliseconds that it waits at the most.
+pub const OUTBOX_MAX_DELAY_MS: i64 = 60 * 60 * 1_000;
+/// Failures after which an item is tried once a day, and the operator hears of each.
+pub const OUTBOX_TRIES: u32 = 20;
 /// Channels of one room. Past it: refused at start.
 pub const CHANNELS: usize = 64;
 /// Columns of one channel. Past it: refused at start.
@@ -140,6 +171,21 @@ mod tests {
             ("`hook_ms`", grouped(HOOK_MS)),
             ("`hooks_waiting`", HOOKS_WAITING.to_string()),
             ("`after_waiting`", grouped(AFTER_WAITING as u64)),
+            ("`connection_tags`", format!("{CONNECTION_TAGS} of {TAG_BYTES}")),
+            ("`step_messages`", format!("{}, {}", grouped(STEP_MESSAGES as u64), bytes(STEP_MESSAGE_BYTES))),
+            ("`early_message_bytes`", bytes(EARLY_MESSAGE_BYTES)),
+            ("`request_bytes`", bytes(REQUEST_BYTES)),
+            ("`request_ms`", grouped(REQUEST_MS)),
+            ("`response_bytes`", bytes(RESPONSE_BYTES)),
+            ("`outbox_item_bytes`", bytes(OUTBOX_ITEM_BYTES)),
+            ("`outbox_step_items`", OUTBOX_STEP_ITEMS.to_string()),
+            ("`outbox_room_items`", grouped(OUTBOX_ROOM_ITEMS as u64)),
+            ("`outbox_ms`", grouped(OUTBOX_MS)),
+            (
+                "`outbox_delay_ms`",
+                format!("{} to {}", grouped(OUTBOX_DELAY_MS as u64), grouped(OUTBOX_MAX_DELAY_MS as u64)),
+            ),
+            ("`outbox_tries`", OUTBOX_TRIES.to_string()),
             ("`channels`", CHANNELS.to_string()),
             ("`columns`", COLUMNS.to_string()),
             ("`sql_bytes`", bytes(SQL_BYTES)),

@@ -4,7 +4,7 @@ mod down;
 mod up;
 
 pub use down::{Changes, Down, ErrorMessage, Joined, Later, Left, Patch, Reject, Snapshot, Welcome};
-pub use down::{ack, encode, patch, pong, snapshot};
+pub use down::{ack, encode, message, patch, pong, snapshot};
 pub use up::{Up, UpError};
 
 use serde::{Deserialize, Deserializer};

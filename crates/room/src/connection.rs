@@ -3,15 +3,31 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use partysync_protocol::{ClientId, Version};
+use partysync_protocol::{ClientId, Version, limits};
 
 use crate::{ConnectionId, ConnectionInfo};
 
 /// A socket.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    pub(crate) info: ConnectionInfo,
+    pub(crate) info: Arc<ConnectionInfo>,
     pub(crate) protocol: Protocol,
+    /// What the app sent it before it said what it speaks (SPEC 14.6).
+    pub(crate) early: Vec<Arc<str>>,
+}
+
+impl Connection {
+    pub(crate) fn new(info: Arc<ConnectionInfo>, protocol: Protocol) -> Self {
+        Connection { info, protocol, early: Vec::new() }
+    }
+
+    /// Keeps a message of the app for when it turns out that it should have been sent otherwise.
+    pub(crate) fn keep_early(&mut self, text: &Arc<str>) {
+        let kept: usize = self.early.iter().map(|text| text.len()).sum();
+        if kept + text.len() <= limits::EARLY_MESSAGE_BYTES {
+            self.early.push(Arc::clone(text));
+        }
+    }
 }
 
 /// What a socket speaks (SPEC 8.2).
@@ -50,8 +66,8 @@ pub(crate) struct Connections {
 }
 
 impl Connections {
-    pub(crate) fn open(&mut self, id: ConnectionId, info: ConnectionInfo) {
-        self.all.insert(id, Connection { info, protocol: Protocol::Unknown });
+    pub(crate) fn open(&mut self, id: ConnectionId, info: Arc<ConnectionInfo>) {
+        self.all.insert(id, Connection::new(info, Protocol::Unknown));
         self.listeners_changed();
     }
 
@@ -72,6 +88,18 @@ impl Connections {
 
     pub(crate) fn get_mut(&mut self, id: ConnectionId) -> Option<&mut Connection> {
         self.all.get_mut(&id)
+    }
+
+    /// Nothing that a socket sends counts any more.
+    pub(crate) fn set_closing(&mut self, id: ConnectionId) {
+        if let Some(connection) = self.all.get_mut(&id) {
+            connection.protocol = Protocol::Closing;
+            self.listeners_changed();
+        }
+    }
+
+    pub(crate) fn is_closing(&self, id: ConnectionId) -> bool {
+        self.all.get(&id).is_some_and(|c| matches!(c.protocol, Protocol::Closing))
     }
 
     pub(crate) fn len(&self) -> usize {

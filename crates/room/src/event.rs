@@ -1,14 +1,19 @@
+use std::borrow::Cow;
 use std::ops::Deref;
 use std::sync::Arc;
 
 use partysync_protocol::{Millis, Version};
 use serde::{Deserialize, Serialize};
 
-use crate::{Applied, ConnectionState, Vetted};
+use crate::{Applied, ConnectionState, OutboxItem, Request, Response, Vetted};
 
 /// One socket, as the home numbers it. Never used twice within a home's lifetime.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnectionId(pub u64);
+
+/// A request, as the home numbers it. Never used twice within a home's lifetime.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RequestId(pub u64);
 
 /// What the core does not have itself.
 #[derive(Debug, Clone, Copy)]
@@ -57,11 +62,34 @@ pub enum Event {
     Binary {
         /// On which socket.
         connection: ConnectionId,
+        /// The frame, at most [`limits::FRAME_BYTES`](partysync_protocol::limits::FRAME_BYTES) long.
+        bytes: Vec<u8>,
     },
     /// A socket is gone, by whoever's will.
     Closed {
         /// Which.
         connection: ConnectionId,
+        /// The code of its close frame, if there was one and the home knows it.
+        code: Option<u16>,
+        /// The reason in that frame.
+        reason: String,
+    },
+    /// An item of the outbox was delivered.
+    Delivered {
+        /// [`OutboxItem::key`].
+        key: String,
+    },
+    /// An item of the outbox could not be delivered. It is handed out again, later.
+    DeliverFailed {
+        /// [`OutboxItem::key`].
+        key: String,
+    },
+    /// A request came that asks for no socket.
+    Request {
+        /// Which: [`Effect::Respond`] comes in the same call.
+        request: RequestId,
+        /// What it is.
+        what: Request,
     },
     /// A slow reader, for which broadcasts were left out, has read what it got: it is to be told what it missed (SPEC 8.25).
     CatchUp {
@@ -78,6 +106,11 @@ impl Event {
     /// A socket of which nothing is known was opened.
     pub fn opened(connection: ConnectionId) -> Self {
         Event::Opened { connection, info: ConnectionInfo::default() }
+    }
+
+    /// A socket is gone, without a word.
+    pub fn closed(connection: ConnectionId) -> Self {
+        Event::Closed { connection, code: None, reason: String::new() }
     }
 
     /// A text frame came.
@@ -121,6 +154,13 @@ pub enum Effect {
         /// The text.
         frame: Frame,
     },
+    /// Send many a text frame of the app. It must not be left out: nothing makes up for it.
+    Message {
+        /// To these sockets.
+        to: Arc<[ConnectionId]>,
+        /// The text.
+        frame: Frame,
+    },
     /// Close a socket.
     Close {
         /// Which.
@@ -128,7 +168,17 @@ pub enum Effect {
         /// The close code (SPEC 8.27).
         code: u16,
         /// In words.
-        reason: &'static str,
+        reason: Cow<'static, str>,
+    },
+    /// Deliver an item of the outbox, and say with [`Event::Delivered`] or [`Event::DeliverFailed`] what became of it, within
+    /// [`limits::OUTBOX_MS`](partysync_protocol::limits::OUTBOX_MS). Meanwhile the room should not leave memory.
+    Deliver(OutboxItem),
+    /// Answer a request.
+    Respond {
+        /// Which.
+        request: RequestId,
+        /// With what.
+        response: Response,
     },
     /// Send [`Event::Alarm`] once, at this time or at once if it is past, instead of the time asked for before; `None`: not
     /// at all. It is sent when the time differs from what was asked for before, and after each alarm.

@@ -4,6 +4,7 @@ use partysync_model::{ActionError, Db, DbError, DbErrorKind, Verdict};
 use partysync_protocol::{ErrorCode, Retry};
 
 use crate::event::Report;
+use crate::lifecycle::HookWork;
 use crate::step::{Outcome, Ran, Stepper, Work};
 use crate::{Room, SyncServer};
 
@@ -34,9 +35,10 @@ impl<S: SyncServer, D: Db> Room<S, D> {
         let mut all = Vec::with_capacity(works.len());
         let mut cause = None;
         let watched = self.watch.len();
-        let Room { db, channels, instance, clients, head, timers, dropped, input, watch, .. } = self;
+        let Room { db, channels, instance, clients, head, timers, members, dropped, input, watch, .. } = self;
+        let (dropped, input) = (*dropped, *input);
         let transaction = db.transaction(&mut |db| {
-            let mut stepper = Stepper { channels, instance, clients, head, timers, dropped: *dropped, input: *input };
+            let mut stepper = Stepper { channels, instance, clients, head, timers, members, dropped, input };
             for work in works {
                 watch.begins(work, channels);
                 let ran = stepper.run(db, work);
@@ -52,12 +54,16 @@ impl<S: SyncServer, D: Db> Room<S, D> {
             Verdict::Keep
         });
         let error = match (transaction, cause) {
-            (Ok(()), None) => return Ok(all),
+            (Ok(()), None) => {
+                self.members.commit();
+                return Ok(all);
+            }
             (_, Some(cause)) => cause,
             (Err(error), None) => error.into(),
         };
         self.head = before;
         self.watch.forget_after(watched);
+        self.members.undo(0);
         self.clients.forget();
         self.instance.spoil();
         self.distrust(error.db_error());
@@ -75,6 +81,10 @@ impl<S: SyncServer, D: Db> Room<S, D> {
         // What comes after a failure of the storage is not run, and says nothing new.
         let report = (!self.must_reopen || cause.db_error().is_some())
             .then(|| Report { during: "the step's transaction", error: cause.to_string() });
+        if let Work::Hook(HookWork { hook, .. }) = work {
+            hook.give_up(&self.members);
+            self.members.commit();
+        }
         let Work::Action(action) = work else {
             return Ran { report, ..unsettled(cause.clone()) };
         };
@@ -82,14 +92,15 @@ impl<S: SyncServer, D: Db> Room<S, D> {
             return Ran { report, ..unsettled(cause.clone()) };
         }
         let mut outcome = None;
-        let Room { db, channels, instance, clients, head, timers, dropped, input, .. } = self;
+        let Room { db, channels, instance, clients, head, timers, members, dropped, input, .. } = self;
+        let (dropped, input) = (*dropped, *input);
         let transaction = db.transaction(&mut |db| {
-            let mut stepper = Stepper { channels, instance, clients, head, timers, dropped: *dropped, input: *input };
+            let mut stepper = Stepper { channels, instance, clients, head, timers, members, dropped, input };
             outcome = Some(stepper.reject_alone(db, action, cause.to_wire()));
             Verdict::Keep
         });
         match (transaction, outcome) {
-            (Ok(()), Some(outcome)) => Ran { made: Vec::new(), outcome, report },
+            (Ok(()), Some(outcome)) => Ran { report, ..Ran::of(outcome) },
             (error, _) => {
                 self.clients.forget();
                 self.distrust(error.as_ref().err());
@@ -101,5 +112,5 @@ impl<S: SyncServer, D: Db> Room<S, D> {
 }
 
 fn unsettled(error: ActionError) -> Ran {
-    Ran { made: Vec::new(), outcome: Outcome::Unsettled(error.to_wire()), report: None }
+    Ran::of(Outcome::Unsettled(error.to_wire()))
 }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::connection::{Connection, Joined, Protocol};
 use crate::event::{ConnectionId, Frame};
 use crate::reply::Reply;
+use crate::sockets::Member;
 use crate::{ConnectionInfo, Room, SyncServer, store};
 
 /// All that a room has to know of a socket when it wakes, for the home to keep meanwhile.
@@ -20,6 +21,11 @@ pub struct ConnectionState {
     spoken: Spoken,
     /// What the room had when it left memory.
     held: Cursor,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    tags: Vec<String>,
+    /// The app's.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "raw")]
+    state: Option<Arc<str>>,
 }
 
 /// What a socket spoke.
@@ -77,7 +83,7 @@ impl<S: SyncServer, D: Db> Room<S, D> {
         let all = self.connections.take_all();
         let states = all
             .into_iter()
-            .map(|(id, Connection { info, protocol })| {
+            .map(|(id, Connection { info, protocol, .. })| {
                 let spoken = match protocol {
                     Protocol::Unknown => Spoken::Nothing,
                     Protocol::V1 { synced } => {
@@ -90,7 +96,9 @@ impl<S: SyncServer, D: Db> Room<S, D> {
                     }
                     Protocol::Closing => Spoken::Closing,
                 };
-                (id, ConnectionState { info, spoken, held })
+                let member = self.members.get(id).unwrap_or_else(|| Member::new(Arc::clone(&info)));
+                let Member { tags, state, .. } = member;
+                (id, ConnectionState { info: Arc::unwrap_or_clone(info), spoken, held, tags, state })
             })
             .collect();
         (states, self.db)
@@ -98,7 +106,8 @@ impl<S: SyncServer, D: Db> Room<S, D> {
 
     /// A socket is there again. What it missed was made by `on_start` as the room woke.
     pub(crate) fn restored(&mut self, id: ConnectionId, state: ConnectionState) -> Reply {
-        let ConnectionState { info, spoken, held } = state;
+        let ConnectionState { info, spoken, held, tags, state } = state;
+        let info = Arc::new(info);
         let protocol = match spoken {
             Spoken::Nothing => Protocol::Unknown,
             Spoken::V1(numbers) => {
@@ -113,11 +122,15 @@ impl<S: SyncServer, D: Db> Room<S, D> {
         };
         match self.changed_after(protocol, held) {
             Ok(Some(frames)) => {
-                self.connections.restore(id, Connection { info, protocol });
+                if !matches!(protocol, Protocol::Closing) {
+                    self.members.arrive(id, Member::restored(Arc::clone(&info), tags, state));
+                    self.members.commit();
+                }
+                self.connections.restore(id, Connection::new(info, protocol));
                 Reply::Frames(id, frames)
             }
             Ok(None) | Err(_) => {
-                self.connections.restore(id, Connection { info, protocol: Protocol::Closing });
+                self.connections.restore(id, Connection::new(info, Protocol::Closing));
                 Reply::Close(id, 1012, "the room changed while it was asleep")
             }
         }
@@ -134,6 +147,17 @@ impl<S: SyncServer, D: Db> Room<S, D> {
         }
         self.changed_since(protocol, held.version)
     }
+}
+
+/// How much of [`limits::CONNECTION_BYTES`](partysync_protocol::limits::CONNECTION_BYTES) is left for what a socket speaks and holds, and
+/// for the names of fields.
+const SPOKEN_BYTES: usize = 1 << 10;
+
+/// What a connection's state takes as JSON, at the most.
+pub(crate) fn kept_bytes(member: &Member) -> usize {
+    let json = |value: Result<String, serde_json::Error>| value.map_or(usize::MAX / 4, |json| json.len());
+    let (info, tags) = (serde_json::to_string(&*member.info), serde_json::to_string(&member.tags));
+    SPOKEN_BYTES + json(info) + json(tags) + member.state.as_ref().map_or(0, |state| state.len())
 }
 
 /// JSON inside of JSON, in a field that may be absent.

@@ -1,5 +1,7 @@
 //! What a slow reader gets in place of the broadcasts that were left out for it (SPEC 8.25).
 
+use std::borrow::Cow;
+
 use partysync_model::{Db, DbError};
 use partysync_protocol::{Version, v1};
 
@@ -8,7 +10,7 @@ use crate::event::{ConnectionId, Effect, Frame, Report};
 use crate::{Room, SyncServer};
 
 /// Version 2's clients come back by themselves, and resume. Version 1's come back too.
-const TOO_SLOW: (u16, &str) = (1013, "the client reads too slowly");
+const TOO_SLOW: (u16, Cow<'static, str>) = (1013, Cow::Borrowed("the client reads too slowly"));
 
 impl<S: SyncServer, D: Db> Room<S, D> {
     /// Tells a connection everything that changed after a version.

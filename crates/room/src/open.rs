@@ -9,8 +9,10 @@ use crate::channel::{ChannelTable, ShapeError};
 use crate::connection::Connections;
 use crate::instance::{Instance, panicked};
 use crate::observe::Watch;
+use crate::outbox::Outbox;
 use crate::purge::Timers;
 use crate::reply::Snapshots;
+use crate::sockets::Members;
 use crate::step::{Clients, Stepper, mix};
 use crate::store::{self, Head, LogEntry};
 use crate::{Input, Room, RoomName, SyncServer};
@@ -94,6 +96,7 @@ impl<S: SyncServer, D: Db> Room<S, D> {
             instance,
             clients,
             connections: Connections::default(),
+            members: Members::default(),
             snapshots: Snapshots::default(),
             head,
             floor,
@@ -101,6 +104,7 @@ impl<S: SyncServer, D: Db> Room<S, D> {
             input,
             timers: Timers::default(),
             watch: Watch::default(),
+            outbox: Outbox::default(),
             wake_at: None,
             alarm_failures: 0,
             alarm_retry_at: None,
@@ -144,7 +148,8 @@ fn open_in<S: SyncServer>(
         }
     }
     let timers = &mut Timers::default();
-    let mut stepper = Stepper { channels: &channels, instance, clients, head: &mut head, timers, dropped: None, input };
+    let (channels, head_mut, members) = (&channels, &mut head, &Members::default());
+    let mut stepper = Stepper { channels, instance, clients, head: head_mut, timers, members, dropped: None, input };
     match stepper.ensure_started(db) {
         Ok(Ok(_)) => {}
         Ok(Err(error)) => return Err(OpenError::Start(error)),

@@ -4,6 +4,7 @@ use partysync_model::{Db, DbError, Value, Verdict, quote};
 use partysync_protocol::limits::{self, DAY_MS};
 use partysync_protocol::{Millis, Version};
 
+use crate::outbox::OUTBOX;
 use crate::step::ALARM;
 use crate::store::{self, Head, version_value};
 use crate::{Room, SyncServer};
@@ -31,6 +32,7 @@ pub(crate) struct Timers(Option<Stored>);
 struct Stored {
     alarm: Option<Millis>,
     purge: Option<Millis>,
+    outbox: Option<Millis>,
 }
 
 impl Timers {
@@ -43,18 +45,25 @@ impl Timers {
         if let Some(stored) = self.0 {
             return Ok(stored);
         }
-        let stored = Stored { alarm: store::timer(db, ALARM)?, purge: store::timer(db, PURGE)? };
+        let timer = |db: &mut dyn Db, name| store::timer(db, name);
+        let stored = Stored { alarm: timer(db, ALARM)?, purge: timer(db, PURGE)?, outbox: timer(db, OUTBOX)? };
         self.0 = Some(stored);
         Ok(stored)
+    }
+
+    /// When the outbox's first item is due.
+    pub(crate) fn outbox(&mut self, db: &mut dyn Db) -> Result<Option<Millis>, DbError> {
+        Ok(self.read(db)?.outbox)
     }
 }
 
 impl<S: SyncServer, D: Db> Room<S, D> {
     /// The earliest time at which this room wants to be woken.
     pub(crate) fn next_wake(&mut self) -> Result<Option<Millis>, DbError> {
-        let Stored { alarm, purge } = self.timers.read(&mut self.db)?;
+        let Stored { alarm, purge, outbox } = self.timers.read(&mut self.db)?;
+        let outbox = self.outbox_wake(outbox);
         let alarm = alarm.map(|at| self.alarm_retry_at.map_or(at, |retry_at| at.max(retry_at)));
-        Ok([purge, alarm].into_iter().flatten().min())
+        Ok([purge, alarm, outbox].into_iter().flatten().min())
     }
 }
 

@@ -11,7 +11,7 @@ use crate::capture::Change;
 use crate::channel::ChannelTable;
 use crate::connection::{Connection, Joined, Protocol};
 use crate::event::{ConnectionId, Effect, Frame, Report};
-use crate::step::{Made, Outcome, Ran, may_have_been_dropped};
+use crate::step::{Made, Outcome, Ran, Work, may_have_been_dropped};
 use crate::store::{self, Head};
 use crate::{Room, SyncServer};
 
@@ -38,7 +38,8 @@ pub(crate) enum Reply {
     },
     /// Why, if not because the client asked.
     Leave(ConnectionId, Option<WireError>),
-    /// `work` is an index into the batch's steps.
+    /// An index into the batch's steps, as `work` is.
+    Hook(usize),
     Action {
         connection: ConnectionId,
         work: usize,
@@ -49,6 +50,27 @@ pub(crate) enum Reply {
         connection: ConnectionId,
         since: Version,
     },
+}
+
+impl Reply {
+    /// The socket that alone hears of it.
+    fn to(&self, ran: &[Ran]) -> Option<ConnectionId> {
+        match self {
+            Reply::Frame(to, _) | Reply::Frames(to, _) | Reply::Leave(to, _) => Some(*to),
+            Reply::V1Sync { connection, .. } | Reply::Join { connection, .. } => Some(*connection),
+            Reply::Action { connection, work, .. } => {
+                ran.get(*work).is_none_or(|ran| ran.made.is_empty()).then_some(*connection)
+            }
+            _ => None,
+        }
+    }
+
+    fn work(&self) -> Option<usize> {
+        match self {
+            Reply::Hook(work) | Reply::Alarm(work) | Reply::Action { work, .. } => Some(*work),
+            _ => None,
+        }
+    }
 }
 
 /// How an action's sender wants its answer.
@@ -83,16 +105,32 @@ impl<S: SyncServer, D: Db> Room<S, D> {
     ///
     /// The patch comes last: who gets an ack before the version it names can drop its prediction in the same step as the
     /// version's rows come (SPEC 8.24). Who joins in this batch gets the patch's content with its snapshot.
-    pub(crate) fn reply_all(&mut self, before: Cursor, replies: Vec<Reply>, ran: &[Ran], effects: &mut Vec<Effect>) {
+    /// What the app sent comes after it, when the rows that it is about are there (SPEC 14.5).
+    pub(crate) fn reply_all(
+        &mut self,
+        before: Cursor,
+        replies: Vec<Reply>,
+        works: &[Work],
+        ran: &[Ran],
+        effects: &mut Vec<Effect>,
+    ) {
         let listeners = self.connections.v2_listeners();
+        let mut late = Vec::new();
         for reply in replies {
+            if reply.to(ran).is_some_and(|to| self.connections.is_closing(to)) {
+                continue;
+            }
+            let step = reply.work();
             match reply {
                 Reply::None => {}
                 Reply::Frame(to, frame) => effects.push(Effect::Send { to, frame }),
                 Reply::Frames(to, frames) => {
                     effects.extend(frames.into_iter().map(|frame| Effect::Send { to, frame }));
                 }
-                Reply::Close(connection, code, reason) => effects.push(Effect::Close { connection, code, reason }),
+                Reply::Close(connection, code, reason) => {
+                    self.connections.set_closing(connection);
+                    effects.push(Effect::Close { connection, code, reason: reason.into() });
+                }
                 Reply::V1Sync { connection, channel, from } => self.v1_sync(connection, channel, from, effects),
                 Reply::Join { connection, client, cursor, born } => {
                     self.join(connection, client, cursor, born, effects)
@@ -112,6 +150,11 @@ impl<S: SyncServer, D: Db> Room<S, D> {
                         }
                     }
                 }
+                Reply::Hook(work) => {
+                    if let (Some(Work::Hook(asked)), Some(ran)) = (works.get(work), ran.get(work)) {
+                        self.hook_done(&asked.hook, ran, effects);
+                    }
+                }
                 Reply::Alarm(work) => {
                     let Some(ran) = ran.get(work) else { continue };
                     self.alarm_done(ran);
@@ -119,8 +162,12 @@ impl<S: SyncServer, D: Db> Room<S, D> {
                 }
                 Reply::CatchUp { connection, since } => self.tell_missed(connection, since, effects),
             }
+            if let Some(ran) = step.and_then(|step| ran.get(step)) {
+                self.send_all(&ran.hook.sent, &mut late);
+            }
         }
         self.send_patch(listeners, before, ran, effects);
+        effects.append(&mut late);
     }
 
     /// One patch for all that the batch changed, to everyone who had joined before it (SPEC 8.23).
@@ -176,7 +223,7 @@ impl<S: SyncServer, D: Db> Room<S, D> {
         effects.push(Effect::Send { to, frame: v1::success(&name, id, &rows).into() });
     }
 
-    fn v1_broadcast_all(&mut self, made: &[Made], effects: &mut Vec<Effect>) {
+    pub(crate) fn v1_broadcast_all(&mut self, made: &[Made], effects: &mut Vec<Effect>) {
         for made in made {
             let rows = self.v1_rows(made);
             self.v1_broadcast(rows, None, made.head.cursor.version - 1, effects);

@@ -1,5 +1,6 @@
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 
 use partysync_model::Db;
 use partysync_protocol::v2::{self, Welcome};
@@ -7,11 +8,14 @@ use partysync_protocol::{Cursor, ErrorCode, Millis, Version, limits, v1};
 
 use crate::channel::ChannelTable;
 use crate::connection::{Connection, Connections, Joined, Protocol};
-use crate::event::{ConnectionId, Effect, Event, Input, Report};
+use crate::event::{ConnectionId, Effect, Event, Frame, Input, Report};
 use crate::instance::Instance;
+use crate::lifecycle::{self, Hook, Received};
 use crate::observe::Watch;
+use crate::outbox::{Outbox, Settlement};
 use crate::purge::{self, Timers};
 use crate::reply::{ActionReply, Reply, Snapshots};
+use crate::sockets::Members;
 use crate::step::{ActionWork, Clients, Hooked, Outcome, Ran, Sender, Work};
 use crate::store::Head;
 use crate::{Applied, ConnectionInfo, SyncServer, Vetted};
@@ -70,6 +74,8 @@ pub struct Room<S, D> {
     pub(crate) instance: Instance<S>,
     pub(crate) clients: Clients,
     pub(crate) connections: Connections,
+    /// The same sockets, as the steps see them.
+    pub(crate) members: Members,
     pub(crate) snapshots: Snapshots,
     pub(crate) head: Head,
     pub(crate) floor: Version,
@@ -78,6 +84,7 @@ pub struct Room<S, D> {
     pub(crate) input: Input,
     pub(crate) timers: Timers,
     pub(crate) watch: Watch,
+    pub(crate) outbox: Outbox,
     /// The alarm that the home was asked for.
     pub(crate) wake_at: Option<Millis>,
     /// How often `on_alarm` failed since it last succeeded.
@@ -101,8 +108,13 @@ impl<S: SyncServer, D: Db> Room<S, D> {
             ran.extend(self.run_group(group));
         }
         self.watch.settled(&replies, &ran);
-        self.reply_all(before, replies, &ran, effects);
+        self.reply_all(before, replies, &works, &ran, effects);
         effects.extend(works.iter().zip(&ran).filter_map(|(work, ran)| self.applied(work, ran)));
+        for (work, ran) in works.iter().zip(&ran) {
+            if let Work::Settle(settlement) = work {
+                self.item_settled(*settlement, ran);
+            }
+        }
         effects.extend(ran.iter().filter_map(|r| r.report.clone()).map(Effect::Report));
         self.keep_house(effects);
     }
@@ -143,31 +155,40 @@ impl<S: SyncServer, D: Db> Room<S, D> {
     /// Reads an event; notes what is to be run and what is to be answered.
     fn route(&mut self, event: Event, works: &mut Vec<Work>) -> Option<Reply> {
         match event {
-            Event::Opened { connection, info } => self.opened(connection, info),
+            Event::Opened { connection, info } => self.opened(connection, info, works),
             Event::Restored { connection, state } => Some(self.restored(connection, state)),
-            Event::Closed { connection } => {
+            Event::Closed { connection, code, reason } => {
                 self.connections.close(connection);
-                None
+                Some(lifecycle::ask(works, Hook::Close { connection, code, reason }))
             }
             Event::CatchUp { connection, since } => Some(Reply::CatchUp { connection, since }),
+            Event::Delivered { key } => settle(&key, true, works),
+            Event::DeliverFailed { key } => settle(&key, false, works),
+            Event::Request { request, what } => Some(lifecycle::ask(works, Hook::Request(request, what))),
             Event::Alarm => {
                 // The home has no alarm any more: it is told anew when to ring.
                 self.wake_at = None;
+                works.extend(self.overdue_item().map(Work::Settle));
                 works.push(Work::Alarm);
                 Some(Reply::Alarm(works.len() - 1))
             }
-            Event::Binary { connection } => self.binary(connection),
+            Event::Binary { connection, bytes } => {
+                let c = self.connections.get_mut(connection)?;
+                let counts = !matches!(c.protocol, Protocol::Closing);
+                counts.then(|| lifecycle::ask(works, Hook::Message(connection, Received::Binary(bytes))))
+            }
             Event::Text { connection, text } => self.text(connection, &text, works),
             Event::Vetted { connection, text, vetted } => self.vetted(connection, &text, vetted, works),
         }
     }
 
-    fn opened(&mut self, connection: ConnectionId, info: ConnectionInfo) -> Option<Reply> {
+    fn opened(&mut self, connection: ConnectionId, info: ConnectionInfo, works: &mut Vec<Work>) -> Option<Reply> {
         if self.connections.len() >= limits::ROOM_CONNECTIONS {
             return Some(Reply::Close(connection, 1013, "the room is full"));
         }
-        self.connections.open(connection, info);
-        None
+        let info = Arc::new(info);
+        self.connections.open(connection, Arc::clone(&info));
+        Some(lifecycle::ask(works, Hook::Connect(connection, info)))
     }
 
     /// A frame that the app had a say in.
@@ -182,14 +203,21 @@ impl<S: SyncServer, D: Db> Room<S, D> {
                 reply
             }
             Vetted::Join(answer) => {
-                let Connection { protocol: Protocol::V2 { .. }, info } = self.connections.get_mut(connection)? else {
+                let Connection { protocol: Protocol::V2 { .. }, info, .. } = self.connections.get_mut(connection)?
+                else {
                     // To version 1 it is no join.
                     return self.text(connection, text, works);
                 };
                 match answer {
                     Ok(admission) => {
-                        info.identity = admission.identity().map(str::to_owned);
-                        info.data = admission.data().cloned();
+                        let identity = admission.identity().map(str::to_owned);
+                        *info = Arc::new(ConnectionInfo {
+                            key: info.key.clone(),
+                            identity,
+                            data: admission.data().cloned(),
+                        });
+                        let admitted = Hook::Admit(connection, Arc::clone(info));
+                        lifecycle::ask(works, admitted);
                         self.text(connection, text, works)
                     }
                     Err(error) => {
@@ -202,23 +230,14 @@ impl<S: SyncServer, D: Db> Room<S, D> {
         }
     }
 
-    /// Version 1 ignores binary frames (SPEC 12.2), version 2 has none (SPEC 8.27).
-    fn binary(&mut self, connection: ConnectionId) -> Option<Reply> {
-        let c = self.connections.get_mut(connection)?;
-        matches!(c.protocol, Protocol::V2 { .. }).then_some(Reply::Close(
-            connection,
-            1003,
-            "this protocol has no binary frames",
-        ))
-    }
-
     fn text(&mut self, connection: ConnectionId, text: &str, works: &mut Vec<Work>) -> Option<Reply> {
         let c = self.connections.get_mut(connection)?;
         if matches!(c.protocol, Protocol::Unknown) {
             if v2::Up::is_hello(text) {
-                return Some(hello(connection, c, text));
+                return Some(hello(self.name.address(), connection, c, text));
             }
             c.protocol = Protocol::V1 { synced: 0 };
+            c.early = Vec::new();
         }
         match c.protocol {
             Protocol::V2 { .. } => Some(self.v2_frame(connection, text, works)),
@@ -230,7 +249,10 @@ impl<S: SyncServer, D: Db> Room<S, D> {
     fn v1_frame(&mut self, connection: ConnectionId, text: &str, works: &mut Vec<Work>) -> Reply {
         let bad = |code: ErrorCode| Reply::Frame(connection, v1::exception(code.text()).into());
         let (id, channel, action) = match v1::Up::parse(text) {
-            Err(v1::BadFrame) => return bad(ErrorCode::BadMessage),
+            // None of ours: it may be the app's.
+            Err(v1::BadFrame) => {
+                return lifecycle::ask(works, Hook::Message(connection, Received::Text(text.to_owned())));
+            }
             Ok(v1::Up::Sync { channel, from }) => {
                 return match self.channel_index(&channel) {
                     Some(channel) => Reply::V1Sync { connection, channel, from },
@@ -248,13 +270,17 @@ impl<S: SyncServer, D: Db> Room<S, D> {
         };
         let info = self.connections.get_mut(connection).map(|c| c.info.clone()).unwrap_or_default();
         works.push(Work::Action(ActionWork {
+            connection,
             // Null names nothing: two calls with it are two calls.
-            sender: Sender::Keyed { key: info.key.filter(|k| !k.is_empty() && id != "null"), call: id.to_owned() },
+            sender: Sender::Keyed {
+                key: info.key.clone().filter(|k| !k.is_empty() && id != "null"),
+                call: id.to_owned(),
+            },
             channel: Ok(index),
             place: works.len(),
             action: action.to_owned(),
-            author: info.identity,
-            data: info.data,
+            author: info.identity.clone(),
+            data: info.data.clone(),
             hooked: None,
         }));
         Reply::Action {
@@ -283,9 +309,13 @@ impl<S: SyncServer, D: Db> Room<S, D> {
                 }
                 room
             }
-            v2::Up::Action { room, .. } | v2::Up::Have { room, .. } | v2::Up::Leave { room } => room,
+            v2::Up::Action { room, .. }
+            | v2::Up::Have { room, .. }
+            | v2::Up::Message { room, .. }
+            | v2::Up::Leave { room } => room,
         };
-        let Some(Connection { protocol: Protocol::V2 { joined }, info }) = self.connections.get_mut(connection) else {
+        let Some(Connection { protocol: Protocol::V2 { joined }, info, .. }) = self.connections.get_mut(connection)
+        else {
             return Reply::None;
         };
         let in_room = **room == *self.name.address();
@@ -303,6 +333,7 @@ impl<S: SyncServer, D: Db> Room<S, D> {
                 let action = action.get().to_owned();
                 let channel = self.channel_index(&channel).ok_or(ErrorCode::UnknownChannel);
                 works.push(Work::Action(ActionWork {
+                    connection,
                     sender,
                     channel,
                     place: works.len(),
@@ -317,10 +348,17 @@ impl<S: SyncServer, D: Db> Room<S, D> {
                 joined.known = joined.known.max(number);
                 Reply::None
             }
-            (v2::Up::Leave { .. }, Some(_)) if in_room => Reply::Leave(connection, None),
-            (v2::Up::Action { room, .. } | v2::Up::Have { room, .. } | v2::Up::Leave { room }, _) => {
-                error(Some(&room), ErrorCode::NotJoined)
+            (v2::Up::Message { text, .. }, Some(_)) if in_room => {
+                lifecycle::ask(works, Hook::Message(connection, Received::Text(text.into_owned())))
             }
+            (v2::Up::Leave { .. }, Some(_)) if in_room => Reply::Leave(connection, None),
+            (
+                v2::Up::Action { room, .. }
+                | v2::Up::Have { room, .. }
+                | v2::Up::Message { room, .. }
+                | v2::Up::Leave { room },
+                _,
+            ) => error(Some(&room), ErrorCode::NotJoined),
             (v2::Up::Hello { .. } | v2::Up::Ping, _) => Reply::None,
         }
     }
@@ -328,7 +366,7 @@ impl<S: SyncServer, D: Db> Room<S, D> {
     /// An action that cannot be read but has a number: it is refused for good, or those after it would never be run.
     fn unreadable_action(&mut self, connection: ConnectionId, text: &str, works: &mut Vec<Work>) -> Option<Reply> {
         let (room, number) = v2::Up::unreadable_action(text)?;
-        let Connection { protocol: Protocol::V2 { joined: Some(joined) }, info } =
+        let Connection { protocol: Protocol::V2 { joined: Some(joined) }, info, .. } =
             self.connections.get_mut(connection)?
         else {
             return None;
@@ -341,6 +379,7 @@ impl<S: SyncServer, D: Db> Room<S, D> {
         let channel = Err(ErrorCode::BadMessage);
         let (author, data) = (info.identity.clone(), info.data.clone());
         works.push(Work::Action(ActionWork {
+            connection,
             sender,
             channel,
             place: works.len(),
@@ -376,7 +415,7 @@ impl<S: SyncServer, D: Db> Room<S, D> {
         if self.must_reopen {
             return;
         }
-        let kept = purge::schedule(self).and_then(|()| self.next_wake());
+        let kept = purge::schedule(self).and_then(|()| self.hand_out(effects)).and_then(|()| self.next_wake());
         match kept {
             Ok(next) if next != self.wake_at => {
                 self.wake_at = next;
@@ -405,14 +444,24 @@ impl<S: SyncServer, D: Db> Room<S, D> {
     }
 }
 
-/// The answer to a connection's first frame, which asks for version 2.
-fn hello(connection: ConnectionId, c: &mut Connection, text: &str) -> Reply {
+/// Notes word of an item of the outbox. A key that is none of ours is nobody's.
+fn settle(key: &str, delivered: bool, works: &mut Vec<Work>) -> Option<Reply> {
+    works.push(Work::Settle(Settlement::of(key, delivered)?));
+    None
+}
+
+/// The answer to a connection's first frame, which asks for version 2. What the app sent before it follows in that version's
+/// way (SPEC 14.6).
+fn hello(room: &str, connection: ConnectionId, c: &mut Connection, text: &str) -> Reply {
     match v2::Up::parse(text) {
         Ok(v2::Up::Hello { versions }) if versions.contains(&v2::VERSION) => {
             c.protocol = Protocol::V2 { joined: None };
             let welcome =
                 Welcome { version: v2::VERSION, rooms: 1, ping_ms: limits::PING_MS, frame_bytes: limits::FRAME_BYTES };
-            Reply::Frame(connection, v2::encode(&welcome).into())
+            let early = std::mem::take(&mut c.early);
+            let messages = early.iter().map(|text| v2::message(room, text));
+            let frames = std::iter::once(v2::encode(&welcome)).chain(messages);
+            Reply::Frames(connection, frames.map(Frame::from).collect())
         }
         _ => Reply::Close(connection, 4400, "no protocol version in common"),
     }

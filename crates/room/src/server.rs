@@ -1,6 +1,8 @@
 use partysync_model::{ActionError, Schema, Tx, Value, apply_json};
 use serde::de::DeserializeOwned;
 
+use crate::{Request, Response, Socket, Sockets};
+
 /// An app's room.
 ///
 /// A value of it lives as long as the room is in memory. Fields are a cache: whatever must last is in tables. After a
@@ -35,9 +37,95 @@ pub trait SyncServer {
     /// # Errors
     ///
     /// Whatever it did is undone.
-    fn on_alarm(&mut self, tx: &mut Tx<'_>) -> Result<(), ActionError> {
-        let _ = tx;
+    fn on_alarm(&mut self, tx: &mut Tx<'_>, sockets: Sockets<'_>) -> Result<(), ActionError> {
+        let _ = (tx, sockets);
         Ok(())
+    }
+
+    /// Runs when a socket is open, before anything that it sends is looked at.
+    ///
+    /// # Errors
+    ///
+    /// Whatever it did is undone, and the socket is closed: with 1008 and the text if the app [rejects](ActionError::reject) it.
+    /// Nothing that it sends is looked at.
+    fn on_connect(&mut self, tx: &mut Tx<'_>, socket: Socket<'_>) -> Result<(), ActionError> {
+        let _ = (tx, socket);
+        Ok(())
+    }
+
+    /// Runs when a socket that [`on_connect`](Self::on_connect) let in is gone, by whoever's will. What was kept of it can still be read;
+    /// what is sent to it is lost. `code` and `reason` are those of its close frame, as far as the home knows them.
+    ///
+    /// It is not run for sockets that end with the server: what must not outlast them is to be cleared in
+    /// [`on_start`](Self::on_start), too.
+    ///
+    /// # Errors
+    ///
+    /// Whatever it did is undone. It is not run again.
+    fn on_close(
+        &mut self,
+        tx: &mut Tx<'_>,
+        socket: Socket<'_>,
+        code: Option<u16>,
+        reason: &str,
+    ) -> Result<(), ActionError> {
+        let _ = (tx, socket, code, reason);
+        Ok(())
+    }
+
+    /// Runs for what a socket sends that is the app's own: a `message` of version 2; a text of version 1 that is neither a sync nor an
+    /// action; a binary frame.
+    ///
+    /// Without it, texts are answered as frames that cannot be understood; binary ones are ignored in version 1, and close the
+    /// socket in version 2.
+    ///
+    /// # Errors
+    ///
+    /// Whatever it did is undone; the client gets the error.
+    fn on_message(
+        &mut self,
+        tx: &mut Tx<'_>,
+        socket: Socket<'_>,
+        message: Message<'_>,
+    ) -> Result<Handled, ActionError> {
+        let _ = (tx, socket, message);
+        Ok(Handled::No)
+    }
+
+    /// Runs for a request that asks for no socket. `None` is answered with status 404.
+    ///
+    /// ```
+    /// # use partysync_model::{ActionError, Schema, Tx};
+    /// # use partysync_room::{Call, Changed, Request, Response, Sockets, SyncServer};
+    /// # struct Counters;
+    /// # impl SyncServer for Counters {
+    /// #     fn schema(&self) -> Schema { Schema::new() }
+    /// #     fn on_action(&mut self, _: &mut Tx<'_>, _: &Call<'_>) -> Result<Changed, ActionError> { Ok(Changed::Captured) }
+    /// fn on_request(
+    ///     &mut self,
+    ///     _: &mut Tx<'_>,
+    ///     request: &Request,
+    ///     sockets: Sockets<'_>,
+    /// ) -> Result<Option<Response>, ActionError> {
+    ///     match (request.method(), request.path()) {
+    ///         ("GET", "/online") => Ok(Some(Response::json(200, &sockets.iter().count()))),
+    ///         _ => Ok(None),
+    ///     }
+    /// }
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Whatever it did is undone; the answer is the error as JSON, with status 400 if the client is at fault.
+    fn on_request(
+        &mut self,
+        tx: &mut Tx<'_>,
+        request: &Request,
+        sockets: Sockets<'_>,
+    ) -> Result<Option<Response>, ActionError> {
+        let _ = (tx, request, sockets);
+        Ok(None)
     }
 }
 
@@ -49,6 +137,7 @@ pub struct Call<'a> {
     pub(crate) author: Option<&'a str>,
     pub(crate) data: Option<&'a str>,
     pub(crate) prepared: Option<&'a str>,
+    pub(crate) socket: Socket<'a>,
 }
 
 impl<'a> Call<'a> {
@@ -77,6 +166,11 @@ impl<'a> Call<'a> {
         self.prepared
     }
 
+    /// The socket that it came on: what is kept of it, and sending to it and others.
+    pub fn socket(&self) -> Socket<'a> {
+        self.socket
+    }
+
     /// Decodes the action and applies it to the typed tables: what most apps' `on_action` consists of.
     ///
     /// # Errors
@@ -89,6 +183,24 @@ impl<'a> Call<'a> {
     ) -> Result<Changed, ActionError> {
         apply_json(tx, self.action, apply).map(|()| Changed::Captured)
     }
+}
+
+/// What a socket sent that is the app's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Message<'a> {
+    /// A text.
+    Text(&'a str),
+    /// Bytes.
+    Binary(&'a [u8]),
+}
+
+/// Whether the app took a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Handled {
+    /// It did.
+    Yes,
+    /// It has no use for it.
+    No,
 }
 
 /// What an action says it changed. What clients get is what the triggers saw (SPEC 4.4).

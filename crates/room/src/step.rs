@@ -9,9 +9,12 @@ use partysync_protocol::{ClientId, Cursor, ErrorCode, Millis, Stamp, Version, Wi
 
 use crate::capture::{Change, capture, check_claims};
 use crate::channel::ChannelTable;
-use crate::event::Report;
+use crate::event::{ConnectionId, Report};
 use crate::instance::{Instance, panicked};
+use crate::lifecycle::{HookRan, HookWork};
+use crate::outbox::{self, Settlement};
 use crate::purge::Timers;
+use crate::sockets::{Members, Socket, Sockets};
 use crate::store::{self, CallOutcome, Client, Head, LogEntry};
 use crate::{Call, Changed, Input, SyncServer};
 
@@ -26,11 +29,25 @@ pub(crate) const ALARM: &str = "alarm";
 pub(crate) enum Work {
     Action(ActionWork),
     Alarm,
+    Hook(HookWork),
+    Settle(Settlement),
+}
+
+impl Work {
+    /// The socket that asks for it: once it is closed, nothing that it sends counts.
+    fn sender(&self) -> Option<ConnectionId> {
+        match self {
+            Work::Action(work) => Some(work.connection),
+            Work::Alarm | Work::Settle(_) => None,
+            Work::Hook(work) => work.hook.sender(),
+        }
+    }
 }
 
 /// An action that is to be run.
 #[derive(Debug, Clone)]
 pub(crate) struct ActionWork {
+    pub(crate) connection: ConnectionId,
     pub(crate) sender: Sender,
     /// An index into the room's channels; or why it is refused without being run.
     pub(crate) channel: Result<usize, ErrorCode>,
@@ -69,6 +86,14 @@ pub(crate) struct Ran {
     pub(crate) made: Vec<Made>,
     pub(crate) outcome: Outcome,
     pub(crate) report: Option<Report>,
+    pub(crate) hook: HookRan,
+}
+
+impl Ran {
+    /// A step that changed nothing.
+    pub(crate) fn of(outcome: Outcome) -> Self {
+        Ran { made: Vec::new(), outcome, report: None, hook: HookRan::default() }
+    }
 }
 
 /// A version and what it changed.
@@ -128,6 +153,7 @@ pub(crate) struct Stepper<'r, S> {
     pub(crate) clients: &'r mut Clients,
     pub(crate) head: &'r mut Head,
     pub(crate) timers: &'r mut Timers,
+    pub(crate) members: &'r Members,
     /// See [`Room::dropped`](crate::Room).
     pub(crate) dropped: Option<Version>,
     pub(crate) input: Input,
@@ -143,7 +169,7 @@ struct Origins<'a> {
 }
 
 /// What a step is, apart from the app's code in it.
-struct Plan<'a> {
+pub(crate) struct Plan<'a> {
     origin: Origin,
     seed: Seed,
     who: Origins<'a>,
@@ -153,13 +179,33 @@ struct Plan<'a> {
     takes_alarm: bool,
 }
 
+impl<'a> Plan<'a> {
+    pub(crate) fn of_hook(name: &'a str, seed: Seed) -> Self {
+        let who = Origins { author: Some(name), ..Origins::default() };
+        Plan { origin: Origin::Action, seed, who, claims: None, takes_alarm: false }
+    }
+}
+
 type Settle<'s> = dyn FnMut(&mut dyn Db, Option<Version>) -> Result<(), DbError> + 's;
 
-type Body<'b, S> = dyn FnMut(&mut S, &mut Tx<'_>) -> Result<Changed, ActionError> + 'b;
+pub(crate) type Body<'b, S> = dyn FnMut(&mut S, &mut Tx<'_>) -> Result<Changed, ActionError> + 'b;
 
 impl<S: SyncServer> Stepper<'_, S> {
     /// Runs a step in the open transaction.
     pub(crate) fn run(&mut self, db: &mut dyn Db, work: &Work) -> Result<Ran, Lost> {
+        if work.sender().is_some_and(|sender| !self.members.is_open(sender)) {
+            return Ok(Ran::of(Outcome::Applied { version: self.head.cursor.version, own: false }));
+        }
+        let mut ran = match work {
+            Work::Hook(work) => self.hook(db, work)?,
+            Work::Settle(settlement) => return Ok(self.settle_item(db, *settlement)),
+            _ => self.run_work(db, work)?,
+        };
+        ran.hook.sent = self.members.take_sent();
+        Ok(ran)
+    }
+
+    fn run_work(&mut self, db: &mut dyn Db, work: &Work) -> Result<Ran, Lost> {
         let mut made = Vec::new();
         match self.ensure_started(db)? {
             Ok(version) => made.extend(version),
@@ -167,9 +213,9 @@ impl<S: SyncServer> Stepper<'_, S> {
         }
         let (outcome, report) = match work {
             Work::Action(work) => self.action(db, work, &mut made),
-            Work::Alarm => self.alarm(db, &mut made),
+            _ => self.alarm(db, &mut made),
         }?;
-        Ok(Ran { made, outcome, report })
+        Ok(Ran { made, report, ..Ran::of(outcome) })
     }
 
     /// Makes the app's value if there is none, with `on_start` as a step of its own.
@@ -210,7 +256,8 @@ impl<S: SyncServer> Stepper<'_, S> {
             claims: None,
             takes_alarm: true,
         };
-        let mut body = |server: &mut S, tx: &mut Tx<'_>| server.on_alarm(tx).map(|()| Changed::Captured);
+        let sockets = Sockets::new(self.members);
+        let mut body = |server: &mut S, tx: &mut Tx<'_>| server.on_alarm(tx, sockets).map(|()| Changed::Captured);
         Ok(match self.on_instance(db, &plan, &mut body, &mut |_, _| Ok(()))? {
             Ok(version) => (self.applied(version, made), None),
             Err(error) => (Outcome::Unsettled(error.to_wire()), report("on_alarm", &error)),
@@ -248,6 +295,7 @@ impl<S: SyncServer> Stepper<'_, S> {
             author: work.author.as_deref(),
             data: work.data.as_deref(),
             prepared: work.prepared(),
+            socket: Socket::new(work.connection, self.members),
         };
         let mut body = |server: &mut S, tx: &mut Tx<'_>| server.on_action(tx, &call);
         let now = self.input.now;
@@ -387,13 +435,13 @@ impl<S: SyncServer> Stepper<'_, S> {
         }
     }
 
-    fn applied(&self, version: Option<Made>, made: &mut Vec<Made>) -> Outcome {
+    pub(crate) fn applied(&self, version: Option<Made>, made: &mut Vec<Made>) -> Outcome {
         let own = version.is_some();
         made.extend(version);
         Outcome::Applied { version: self.head.cursor.version, own }
     }
 
-    fn on_instance(
+    pub(crate) fn on_instance(
         &mut self,
         db: &mut dyn Db,
         plan: &Plan<'_>,
@@ -421,13 +469,15 @@ impl<S: SyncServer> Stepper<'_, S> {
         body: &mut Body<'_, S>,
         settle: &mut Settle<'_>,
     ) -> Result<Result<Option<Made>, ActionError>, Lost> {
-        let head = next_head(*self.head, self.input);
+        let (before, input) = (*self.head, self.input);
+        let head = next_head(before, input);
         let channels = self.channels;
         let timers = &mut *self.timers;
+        let (members, mark) = (self.members, self.members.mark());
         let mut result = None;
         let transaction = db.transaction(&mut |db| {
             let done = (|| {
-                let changed = call_app(db, plan, head.at, timers, server, body)?;
+                let (changed, outbox) = call_app(db, plan, head.at, timers, server, body)?;
                 let changes = capture(db, channels, head)?;
                 check_claims(&changed, plan.claims, &changes)?;
                 let made = (!changes.is_empty()).then_some(Made { head, changes });
@@ -435,10 +485,15 @@ impl<S: SyncServer> Stepper<'_, S> {
                     let Origins { handle, number, author, action } = plan.who;
                     store::append(db, &LogEntry { head, client: handle, number, author, action })?;
                 }
+                let shown = if made.is_some() { head } else { before };
+                outbox::keep(db, timers, shown.cursor.version, input.now.max(shown.at), &outbox, input)?;
                 settle(db, made.as_ref().map(|m| m.head.cursor.version))?;
                 Ok(made)
             })();
             let verdict = if done.is_ok() { Verdict::Keep } else { Verdict::Undo };
+            if done.is_err() {
+                members.undo(mark);
+            }
             result = Some(done);
             verdict
         });
@@ -503,7 +558,7 @@ impl ActionWork {
     }
 }
 
-/// Runs the app's code. A panic is an error like any other.
+/// Runs the app's code; returns what it put into the outbox, too. A panic is an error like any other.
 fn call_app<S>(
     db: &mut dyn Db,
     plan: &Plan<'_>,
@@ -511,16 +566,17 @@ fn call_app<S>(
     timers: &mut Timers,
     server: &mut S,
     body: &mut Body<'_, S>,
-) -> Result<Changed, ActionError> {
+) -> Result<(Changed, Vec<String>), ActionError> {
     let mut tx = Tx::new(db, plan.origin, at, plan.seed);
     // Whatever the panic left half done is dropped: the rows with the savepoint, the value by `Instance::spoil`.
     let changed =
         catch_unwind(AssertUnwindSafe(|| body(server, &mut tx))).unwrap_or_else(|panic| Err(panicked(panic)))?;
+    let outbox = tx.take_outbox();
     if let Some(alarm) = tx.alarm().or(plan.takes_alarm.then_some(None)) {
         timers.forget();
         store::set_timer(db, ALARM, alarm)?;
     }
-    Ok(changed)
+    Ok((changed, outbox))
 }
 
 /// Writes down that an action was applied, in its own savepoint (SPEC 6.5).
@@ -582,11 +638,11 @@ fn repeated_call(outcome: CallOutcome) -> Outcome {
 
 /// The app cannot start: nothing can run, and nothing is settled by that.
 fn failed_start(error: ActionError) -> Ran {
-    Ran { made: Vec::new(), outcome: Outcome::Unsettled(ErrorCode::Busy.into()), report: report("on_start", &error) }
+    Ran { report: report("on_start", &error), ..Ran::of(Outcome::Unsettled(ErrorCode::Busy.into())) }
 }
 
 /// What the operator should hear of: a mistake of the app or the server, not of a client.
-fn report(during: &'static str, error: &ActionError) -> Option<Report> {
+pub(crate) fn report(during: &'static str, error: &ActionError) -> Option<Report> {
     let theirs = error.code().fault() == partysync_protocol::Fault::Client
         && error.db_error().is_none_or(|e| e.kind == DbErrorKind::Duplicate || e.kind == DbErrorKind::Constraint);
     (!theirs).then(|| Report { during, error: error.to_string() })

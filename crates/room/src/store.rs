@@ -3,10 +3,12 @@
 use partysync_model::{Columns, Db, DbError, DbErrorKind, Millis, Origin, Value, ValueRef};
 use partysync_protocol::{Cursor, Stamp, Version};
 
+use crate::outbox::Place;
+
 /// The format of the tables below (SPEC 7.5).
 pub(crate) const FORMAT: i64 = 1;
 
-const TABLES: [&str; 9] = [
+const TABLES: [&str; 10] = [
     "CREATE TABLE IF NOT EXISTS _meta (name TEXT PRIMARY KEY NOT NULL, value ANY) STRICT, WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS _channel (number INTEGER PRIMARY KEY NOT NULL, name TEXT NOT NULL UNIQUE) STRICT",
     "CREATE TABLE IF NOT EXISTS _log (version INTEGER PRIMARY KEY NOT NULL, stamp INTEGER NOT NULL, client INTEGER, \
@@ -22,6 +24,7 @@ const TABLES: [&str; 9] = [
     "CREATE TABLE IF NOT EXISTS _timer (name TEXT PRIMARY KEY NOT NULL, at INTEGER NOT NULL) STRICT, WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS _outbox (version INTEGER NOT NULL, idx INTEGER NOT NULL, body TEXT NOT NULL, \
      tries INTEGER NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (version, idx)) STRICT, WITHOUT ROWID",
+    "CREATE INDEX IF NOT EXISTS _outbox_at ON _outbox (at)",
 ];
 
 /// The newest version of a room.
@@ -239,6 +242,64 @@ pub(crate) fn set_timer(db: &mut dyn Db, name: &str, at: Option<Millis>) -> Resu
 
 pub(crate) fn timer(db: &mut dyn Db, name: &str) -> Result<Option<Millis>, DbError> {
     first(db, "SELECT at FROM _timer WHERE name = ?", &[name.into()], |row| integer(row, 0))
+}
+
+/// An item of the outbox, but for its body.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Waiting {
+    pub(crate) place: Place,
+    pub(crate) tries: u32,
+    /// When it is due.
+    pub(crate) at: Millis,
+}
+
+fn read_waiting(row: &dyn Columns) -> Waiting {
+    let place = Place { version: integer(row, 0).unsigned_abs(), index: integer(row, 1) };
+    Waiting { place, tries: u32::try_from(integer(row, 2)).unwrap_or(u32::MAX), at: integer(row, 3) }
+}
+
+fn place_params(place: Place) -> [Value; 2] {
+    [version_value(place.version), place.index.into()]
+}
+
+pub(crate) fn count_waiting(db: &mut dyn Db) -> Result<usize, DbError> {
+    let count = first(db, "SELECT count(*) FROM _outbox", &[], |row| integer(row, 0))?;
+    Ok(usize::try_from(count.unwrap_or(0)).unwrap_or(usize::MAX))
+}
+
+pub(crate) fn add_waiting(db: &mut dyn Db, place: Place, body: &str, at: Millis) -> Result<(), DbError> {
+    let [version, index] = place_params(place);
+    run(
+        db,
+        "INSERT INTO _outbox (version, idx, body, tries, at) VALUES (?, ?, ?, 0, ?)",
+        &[version, index, body.into(), at.into()],
+    )
+}
+
+/// The item that is due first: of those due at one time, the oldest.
+pub(crate) fn next_waiting(db: &mut dyn Db) -> Result<Option<Waiting>, DbError> {
+    let sql = "SELECT version, idx, tries, at FROM _outbox ORDER BY at, version, idx LIMIT 1";
+    first(db, sql, &[], read_waiting)
+}
+
+pub(crate) fn waiting(db: &mut dyn Db, place: Place) -> Result<Option<Waiting>, DbError> {
+    let sql = "SELECT version, idx, tries, at FROM _outbox WHERE version = ? AND idx = ?";
+    first(db, sql, &place_params(place), read_waiting)
+}
+
+pub(crate) fn waiting_body(db: &mut dyn Db, place: Place) -> Result<Option<String>, DbError> {
+    let sql = "SELECT body FROM _outbox WHERE version = ? AND idx = ?";
+    Ok(first(db, sql, &place_params(place), |row| text(row, 0))?.flatten())
+}
+
+pub(crate) fn put_off(db: &mut dyn Db, place: Place, tries: u32, at: Millis) -> Result<(), DbError> {
+    let [version, index] = place_params(place);
+    let sql = "UPDATE _outbox SET tries = ?, at = ? WHERE version = ? AND idx = ?";
+    run(db, sql, &[i64::from(tries).into(), at.into(), version, index])
+}
+
+pub(crate) fn remove_waiting(db: &mut dyn Db, place: Place) -> Result<(), DbError> {
+    run(db, "DELETE FROM _outbox WHERE version = ? AND idx = ?", &place_params(place))
 }
 
 pub(crate) fn run(db: &mut dyn Db, sql: &str, params: &[Value]) -> Result<(), DbError> {

@@ -176,6 +176,6 @@ fn p5_the_operator_hears_of_the_apps_mistakes_and_not_of_rejections() {
     world.handle(vec![v1_action(1, "c", "panic", Json::Null)]);
     let reports: Vec<_> = world.effects.iter().filter(|e| matches!(e, Effect::Report(_))).collect();
     assert!(format!("{reports:?}").contains("the shop is on fire"), "{reports:?}");
-    world.handle(vec![v1_action(1, "d", "reject", Json::Null), Event::Closed { connection: ConnectionId(1) }]);
+    world.handle(vec![v1_action(1, "d", "reject", Json::Null), Event::closed(ConnectionId(1))]);
     assert!(!world.effects.iter().any(|e| matches!(e, Effect::Report(_))), "{:?}", world.effects);
 }

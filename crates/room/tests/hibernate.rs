@@ -78,7 +78,7 @@ fn p1_what_changed_as_the_room_woke_reaches_the_sockets_that_slept() {
             Event::opened(ConnectionId(9)),
             v1_action(9, "1", "delete", json!("a")),
             put(9, "c"),
-            Event::Closed { connection: ConnectionId(9) },
+            Event::closed(ConnectionId(9)),
         ]);
         world = awake;
         asleep.1

@@ -7,7 +7,9 @@ mod common;
 use common::{Mirror, START, World, open, put, v1_action};
 use partysync_model::{ActionError, Db, Origin, Schema, Tx};
 use partysync_protocol::limits::{self, DAY_MS};
-use partysync_room::{Call, Changed, ConnectionId, Effect, Event, Input, OpenError, Room, RoomName, SyncServer};
+use partysync_room::{
+    Call, Changed, ConnectionId, Effect, Event, Input, OpenError, Room, RoomName, Sockets, SyncServer,
+};
 use partysync_sqlite::{Options, SqliteDb};
 use serde_json::{Value as Json, json};
 
@@ -89,7 +91,7 @@ fn spec_7_3_the_floor_rises_with_age_and_below_it_a_cursor_resets() {
     }
     assert_eq!(world.query("SELECT version FROM _log"), [[json!(3)]]);
     assert_eq!(world.query("SELECT id, op FROM _change"), [[json!("a"), json!(1)]], "tombstones outlive the floor");
-    world.handle(vec![Event::Closed { connection: mirror.connection }]);
+    world.handle(vec![Event::closed(mirror.connection)]);
     mirror.join(&mut world);
     assert_eq!((mirror.resets, &mirror.rows), (2, &world.rows()));
     // At the floor itself a cursor is valid.
@@ -177,7 +179,7 @@ impl SyncServer for Failing {
         Ok(Changed::Captured)
     }
 
-    fn on_alarm(&mut self, _: &mut Tx<'_>) -> Result<(), ActionError> {
+    fn on_alarm(&mut self, _: &mut Tx<'_>, _: Sockets<'_>) -> Result<(), ActionError> {
         panic!("as it does each time")
     }
 }

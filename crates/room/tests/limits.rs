@@ -290,7 +290,7 @@ fn spec_11_clients_kept_for_days_at_the_limit_and_one_past_it() {
         let mut mirror = Mirror::new(1);
         mirror.join(&mut world);
         let first = mirror.action(1, "new", Json::Null);
-        world.handle(vec![first, Event::Closed { connection: mirror.connection }]);
+        world.handle(vec![first, Event::closed(mirror.connection)]);
         wake_after(&mut world, limits::CLIENT_DAYS * DAY_MS + late_ms);
         let join =
             v2::Up::Join { room: ROOM.into(), client: mirror.client, cursor: None, born: mirror.born, token: None };

@@ -45,7 +45,7 @@ fn spec_12_2_every_text_frame_is_answered_and_ids_are_echoed_as_they_came() {
             [json!({"type": "success", "rpc": true, "channel": "items", "id": id, "result": []})]
         );
     }
-    world.handle(vec![Event::Binary { connection: ConnectionId(1) }]);
+    world.handle(vec![Event::Binary { connection: ConnectionId(1), bytes: vec![1] }]);
     assert!(world.effects.is_empty(), "{:?}", world.effects);
 }
 

@@ -124,7 +124,7 @@ fn spec_6_7_a_client_that_was_never_dropped_is_as_good_as_known() {
     };
     // Its first action was lost on its way: the room has dropped nobody, so nothing of it was ever run.
     assert!(known(&mut world, Some(0), 9));
-    world.handle(vec![Event::Closed { connection: mirror.connection }]);
+    world.handle(vec![Event::closed(mirror.connection)]);
     mirror.join(&mut world);
     let first = mirror.action(1, "put", item("a"));
     send(&mut world, &mut mirror, vec![first]);
@@ -166,7 +166,7 @@ fn p7_a_valid_cursor_gets_what_changed_deletions_included() {
     let (mut world, mut mirror) = joined();
     let events = vec![mirror.action(1, "put", item("a")), mirror.action(2, "put", item("b"))];
     send(&mut world, &mut mirror, events);
-    world.handle(vec![Event::Closed { connection: mirror.connection }]);
+    world.handle(vec![Event::closed(mirror.connection)]);
     let mut other = Mirror::new(2);
     other.join(&mut world);
     let events = vec![
@@ -197,7 +197,7 @@ fn p7_a_cursor_of_another_history_or_from_the_future_or_below_the_floor_resets()
     for cursor in [other_stamp, future] {
         mirror.cursor = Some(cursor);
         mirror.rows.insert(("items".to_owned(), "\"ghost\"".to_owned()), Json::Null);
-        world.handle(vec![Event::Closed { connection: mirror.connection }]);
+        world.handle(vec![Event::closed(mirror.connection)]);
         mirror.join(&mut world);
         assert_eq!((&mirror.rows, mirror.cursor), (&world.rows(), Some(now)), "a reset drops what is not in it");
     }
@@ -257,7 +257,7 @@ fn spec_8_frames_that_are_wrong_are_answered_and_change_nothing() {
     assert_eq!(world.sent_to(1)[0]["type"], "left");
     world.handle(vec![mirror.action(1, "put", item("a"))]);
     assert_eq!(world.sent_to(1)[0]["error"]["code"], "not_joined");
-    world.handle(vec![Event::Binary { connection: ConnectionId(1) }]);
+    world.handle(vec![Event::Binary { connection: ConnectionId(1), bytes: vec![1] }]);
     assert!(matches!(world.effects[..], [Effect::Close { code: 1003, .. }]));
 }
 

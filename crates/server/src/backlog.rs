@@ -13,7 +13,8 @@ use crate::ws::{Header, Opcode, close_payload};
 /// Two bounds, each [`limits::SOCKET_BACKLOG_BYTES`]. What others caused, [news](Kind::News), is left out past it: the reader is slow, and
 /// gets one catch-up when it has read what waits (SPEC 8.25). What the socket itself asked for, [answers](Kind::Answer), is not left
 /// out: a snapshot has to arrive, however large. But while more than the bound waits, nothing more is read from the socket. The
-/// first piece of news counts for nothing: it must fit, whatever its size.
+/// first piece of news counts for nothing: it must fit, whatever its size. The app's own [messages](Kind::Message) count as news, but nothing
+/// makes up for one that is left out: past the bound the socket is closed.
 #[derive(Debug, Default)]
 pub(crate) struct Backlog {
     frames: VecDeque<(Kind, Payload)>,
@@ -34,6 +35,8 @@ pub(crate) enum Kind {
     Answer,
     /// Somebody else: an update, a patch, which tells what happened after a version.
     News { since: Version },
+    /// The app, for whose messages nothing makes up.
+    Message,
 }
 
 /// What a frame carries.
@@ -109,7 +112,11 @@ impl Backlog {
                 self.lag = Some(Lag { since, asked: false });
                 return;
             }
-            Kind::News { .. } => self.news_bytes += bytes,
+            Kind::Message if self.news_bytes > 0 && self.news_bytes + bytes > limits::SOCKET_BACKLOG_BYTES => {
+                self.close = Some(Close::new(1013, "the client reads too slowly"));
+                return;
+            }
+            Kind::News { .. } | Kind::Message => self.news_bytes += bytes,
         }
         self.frames.push_back((kind, payload));
     }
@@ -135,7 +142,7 @@ impl Backlog {
                 return;
             }
             match kind {
-                Kind::News { .. } => self.news_bytes -= payload_bytes,
+                Kind::News { .. } | Kind::Message => self.news_bytes -= payload_bytes,
                 Kind::Answer => self.answer_bytes -= payload_bytes,
             }
             self.written -= frame_bytes;

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use partysync_model::{ActionError, DbError};
-use partysync_room::{Admission, Applied, Attempt, Join, Refusal, SyncServer};
+use partysync_room::{Admission, Applied, Attempt, Join, OutboxItem, Refusal, SyncServer};
 
+use crate::courier::Courier;
 use crate::data::DataDir;
 use crate::door::{Door, Doors};
 use crate::hooks::{After, Before, Hooks};
@@ -94,6 +95,9 @@ pub enum BuildError {
     /// A door or a hook is for a party that is not there.
     #[error("there is a door or a hook for the party {0:?}, but no such party")]
     UnknownParty(String),
+    /// There is an `on_outbox`, which has nowhere to run.
+    #[error("on_outbox must be called within a tokio runtime")]
+    NoRuntime,
     /// What should be an origin is none.
     #[error(
         "{0:?} is no origin: write scheme://host or scheme://host:port, where the host may begin with `*.`, and no path"
@@ -272,6 +276,40 @@ impl Builder {
         self
     }
 
+    /// Delivers what the rooms of a party put into their outboxes with [`Tx::outbox`](partysync_model::Tx::outbox): code that may wait, up to
+    /// [`OUTBOX_MS`](partysync_protocol::limits::OUTBOX_MS). The rooms go on meanwhile.
+    ///
+    /// An item is delivered at least once, one at a time of each room. An error or a panic has it delivered again, later. A receiver must
+    /// take a [key](OutboxItem::key) that it knows for done. A later call for the same party takes the place of the one before.
+    ///
+    /// ```
+    /// use partysync_room::OutboxItem;
+    ///
+    /// async fn post(item: OutboxItem) -> Result<(), std::io::Error> {
+    ///     // A real one sends it to some service, with the key as its `Idempotency-Key`.
+    ///     println!("{}: {}", item.key, item.body);
+    ///     Ok(())
+    /// }
+    ///
+    /// let server = partysync_server::Server::builder()
+    ///     // .party("todos", || Todos)
+    ///     .on_outbox("todos", post);
+    /// ```
+    ///
+    /// It runs in the tokio runtime within which this is called.
+    pub fn on_outbox<D, E>(
+        mut self,
+        party: impl Into<String>,
+        deliver: impl Fn(OutboxItem) -> D + Send + Sync + 'static,
+    ) -> Self
+    where
+        D: Future<Output = Result<(), E>> + Send + 'static,
+        E: std::fmt::Display,
+    {
+        self.hooks.entry(party.into()).or_default().outbox = Some(Courier::new(deliver));
+        self
+    }
+
     /// What the path of rooms begins with. The default is `/parties`.
     pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
         self.prefix = prefix.into();
@@ -337,6 +375,9 @@ impl Builder {
         let prefix_is_plain = self.prefix.is_empty() || self.prefix.starts_with('/');
         if !prefix_is_plain || self.prefix.ends_with('/') || self.prefix.contains(['{', '}', '?', '#']) {
             return Err(BuildError::Prefix(self.prefix));
+        }
+        if self.hooks.values().any(|hooks| hooks.outbox.as_ref().is_some_and(|courier| !courier.can_run())) {
+            return Err(BuildError::NoRuntime);
         }
         let parties = named(self.parties, self.doors, self.hooks)?;
         let origins =

@@ -98,7 +98,7 @@ mod tests {
         let mut gate = Gate::new(&party, Admission::anonymous(), handshake).unwrap();
         let join = format!(r#"{{"type":"join","room":"todos/x","client":"{}","token":"t"}}"#, "0".repeat(32));
         let places = Semaphore::new(1);
-        gate.pass(&party, &room, &places, Received::Binary).await;
+        gate.pass(&party, &room, &places, Received::Binary(Vec::new())).await;
         gate.pass(&party, &room, &places, Received::Text(first.to_owned())).await;
         let vetted = matches!(gate.pass(&party, &room, &places, Received::Text(join)).await, Received::Vetted(..));
         assert_eq!(vetted, gate.join.is_some(), "what the handshake said is kept only for that");

@@ -11,6 +11,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
+use crate::courier::Courier;
 use crate::door::{Pending, caught};
 
 const TIME: Duration = Duration::from_millis(limits::HOOK_MS);
@@ -20,6 +21,7 @@ const TIME: Duration = Duration::from_millis(limits::HOOK_MS);
 pub(crate) struct Hooks {
     pub(crate) before: Option<Before>,
     pub(crate) after: Option<After>,
+    pub(crate) outbox: Option<Courier>,
 }
 
 impl Hooks {

@@ -2,13 +2,16 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Duration;
 
+use axum::body::{Body, to_bytes};
 use axum::extract::Request;
 use axum::http::{HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use hyper::upgrade::OnUpgrade;
 use partysync_protocol::{ErrorCode, Fault, limits};
 use partysync_room::{Admission, ConnectionInfo, Join, Refusal, RoomName};
+use tokio::time::timeout;
 
 use crate::backlog::Close;
 use crate::door::{self, Door};
@@ -70,8 +73,7 @@ async fn connect(rooms: Arc<Rooms>, front: &Front, request: Request) -> Result<R
             Err(refusal) => return Err(refused(&refusal)),
         },
     };
-    let stopping = (StatusCode::SERVICE_UNAVAILABLE, "The server is about to restart.".into());
-    let lease = rooms.lease(&name).ok_or(stopping)?;
+    let lease = rooms.lease(&name).ok_or_else(stopping)?;
     lease.open().await.map_err(cannot_open)?;
     let identity = admission.identity().map(str::to_owned);
     let info = ConnectionInfo { key, identity, data: admission.data().cloned() };
@@ -103,15 +105,45 @@ fn upgrade_required(text: &'static str) -> Response {
     (StatusCode::UPGRADE_REQUIRED, headers, text).into_response()
 }
 
-/// Answers any other request.
-async fn respond(rooms: &Rooms, front: &Front, request: Request) -> Result<Response, Refused> {
-    let (parts, _) = request.into_parts();
+/// Answers any other request: the app's `on_request` does (SPEC 14.8).
+async fn respond(rooms: &Arc<Rooms>, front: &Front, request: Request) -> Result<Response, Refused> {
+    let (parts, body) = request.into_parts();
     let Address { name, path } = room_name(&parts.uri, &front.prefix)?;
-    if let Some(door) = &party(rooms, &name)?.doors.request {
-        let join = door::join(name.clone(), path, &parts, &front.token_param);
-        door.admit(join).await.map_err(|refusal| refused(&refusal))?;
+    let party = party(rooms, &name)?;
+    let join = door::join(name.clone(), path, &parts, &front.token_param);
+    let admission = match &party.doors.request {
+        None => Admission::anonymous(),
+        Some(door) => door.admit(join.clone()).await.map_err(|refusal| refused(&refusal))?,
+    };
+    let body = read_body(body).await?;
+    let lease = rooms.lease(&name).ok_or_else(stopping)?;
+    lease.open().await.map_err(cannot_open)?;
+    let answered = lease.ask(partysync_room::Request::new(join, admission, body)).await;
+    let failed = || (StatusCode::INTERNAL_SERVER_ERROR, ErrorCode::AppError.text().into());
+    response(answered.ok_or_else(failed)?).ok_or_else(failed)
+}
+
+async fn read_body(body: Body) -> Result<Vec<u8>, Refused> {
+    match timeout(Duration::from_millis(limits::REQUEST_MS), to_bytes(body, limits::REQUEST_BYTES)).await {
+        Ok(Ok(bytes)) => Ok(bytes.into()),
+        // It is too large, or broke off: then nobody hears the answer.
+        Ok(Err(_)) => Err((StatusCode::PAYLOAD_TOO_LARGE, "The body is too large.".into())),
+        Err(_) => Err((StatusCode::REQUEST_TIMEOUT, "The body took too long.".into())),
     }
-    Err((StatusCode::NOT_FOUND, "There is nothing here but a WebSocket.".into()))
+}
+
+/// The app's response. `None` if HTTP does not allow it.
+fn response(response: partysync_room::Response) -> Option<Response> {
+    let status = StatusCode::from_u16(response.status).ok().filter(|status| (200..600).contains(&status.as_u16()))?;
+    let mut builder = Response::builder().status(status);
+    for (name, value) in &response.headers {
+        builder = builder.header(name, value);
+    }
+    builder.body(Body::from(response.body)).ok()
+}
+
+fn stopping() -> Refused {
+    (StatusCode::SERVICE_UNAVAILABLE, "The server is about to restart.".into())
 }
 
 type Refused = (StatusCode, Cow<'static, str>);
@@ -195,6 +227,18 @@ mod tests {
         assert!(name_of(&format!("/parties/{party}/{room}")).is_ok());
         assert_eq!(name_of(&format!("/parties/{party}p/{room}")), Err(414));
         assert_eq!(name_of(&format!("/parties/{party}/{room}r")), Err(414));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn p8_request_ms_at_the_limit_and_one_past_it() {
+        let body = |ms: u64| {
+            Body::from_stream(futures_util::stream::once(async move {
+                tokio::time::sleep(Duration::from_millis(ms)).await;
+                Ok::<_, std::io::Error>("slow")
+            }))
+        };
+        assert_eq!(read_body(body(limits::REQUEST_MS - 1)).await.unwrap(), b"slow");
+        assert_eq!(read_body(body(limits::REQUEST_MS + 2)).await.unwrap_err().0, StatusCode::REQUEST_TIMEOUT);
     }
 
     #[test]

@@ -7,12 +7,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use partysync_protocol::{ErrorCode, Millis, limits, v2};
-use partysync_room::{ConnectionId, ConnectionState, Effect, Event, Frame, Input};
+use partysync_room::{ConnectionId, ConnectionState, Effect, Event, Frame, Input, RequestId, Response};
 use rustc_hash::FxHashMap;
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::backlog::{Close, Kind};
 use crate::clock::{self, Ring};
+use crate::courier;
 use crate::mailbox::{Mail, Mailbox, Received};
 use crate::metrics::Tally;
 use crate::open::{self, Trouble};
@@ -74,6 +76,10 @@ struct Batch {
     rings: Vec<(Lease, Ring)>,
     /// The room was not in memory before.
     was_asleep: bool,
+    /// Who waits for responses.
+    requests: FxHashMap<RequestId, oneshot::Sender<Response>>,
+    /// Kept until the events are handled.
+    leases: Vec<Lease>,
     evict: bool,
     stop: bool,
     /// Frames that are to be sent.
@@ -92,7 +98,7 @@ pub(crate) fn run(rooms: &Arc<Rooms>, mailbox: &Arc<Mailbox>) {
     let (mut mail, since) = mailbox.take(BATCH);
     if !desk.retired {
         desk.answer_pings(&mut mail);
-        if desk.room.is_none() && mail.iter().any(Mail::wakes) {
+        if desk.room.is_none() && mail.iter().any(|mail| desk.wakes_for(mail)) {
             match rooms.take_slot(&mailbox.name) {
                 Slot::Taken => {}
                 Slot::Refused => desk.failed = Some(ErrorCode::Busy),
@@ -135,6 +141,14 @@ impl Desk {
             }
             false
         });
+    }
+
+    /// Whether the room has to be in memory for this: it is for the end of a socket that it has.
+    fn wakes_for(&self, mail: &Mail) -> bool {
+        match mail {
+            Mail::Closed(connection, _) => self.asleep.contains_key(connection),
+            mail => mail.wakes(),
+        }
     }
 
     fn work(&mut self, rooms: &Arc<Rooms>, mailbox: &Mailbox, mail: Vec<Mail>, batch: &mut Batch) {
@@ -217,14 +231,19 @@ impl Desk {
                 batch.events.push(match frame {
                     Received::Text(text) => Event::Text { connection, text },
                     Received::Vetted(text, vetted) => Event::Vetted { connection, text, vetted: *vetted },
-                    Received::Binary => Event::Binary { connection },
+                    Received::Binary(bytes) => Event::Binary { connection, bytes },
                 });
             }
-            Mail::Closed(connection) => {
+            Mail::Closed(connection, code) => {
                 tracing::debug!(connection = connection.0, "connection closed");
                 self.sockets.remove(&connection);
-                self.asleep.remove(&connection);
-                batch.events.push(Event::Closed { connection });
+                // The app hears of it, unless the room finds no place in memory.
+                if self.failed.is_none() {
+                    batch.needs_room |= self.asleep.contains_key(&connection);
+                } else {
+                    self.asleep.remove(&connection);
+                }
+                batch.events.push(Event::Closed { connection, code, reason: String::new() });
             }
             Mail::CatchUp(connection) => {
                 if let Some(since) = self.sockets.get(&connection).and_then(|seat| seat.outbox.end_lag()) {
@@ -233,6 +252,19 @@ impl Desk {
                     batch.tally.caught_up += 1;
                     batch.events.push(Event::CatchUp { connection, since });
                 }
+            }
+            // Who does not wait any more needs no answer.
+            Mail::Request { answer, .. } if answer.is_closed() => {}
+            Mail::Request { request: what, answer } => {
+                let request = RequestId(batch.requests.len() as u64);
+                batch.requests.insert(request, answer);
+                batch.events.push(Event::Request { request, what });
+                batch.needs_room = true;
+            }
+            Mail::Delivered { key, delivered, lease } => {
+                batch.leases.push(lease);
+                batch.events.push(if delivered { Event::Delivered { key } } else { Event::DeliverFailed { key } });
+                batch.needs_room = true;
             }
             Mail::Alarm(lease, ring) => {
                 batch.tally.alarms += 1;
@@ -293,20 +325,28 @@ impl Desk {
         rooms.clock.set_alarm(&mailbox.name, at);
     }
 
-    fn carry_out(&mut self, rooms: &Rooms, mailbox: &Mailbox, batch: &mut Batch, effect: Effect) {
+    fn carry_out(&mut self, rooms: &Arc<Rooms>, mailbox: &Mailbox, batch: &mut Batch, effect: Effect) {
         match effect {
             Effect::Send { to, frame } => self.post(batch, Kind::Answer, frame, [to]),
             Effect::Broadcast { to, except, since, frame } => {
                 let to = to.iter().copied().filter(|to| Some(*to) != except);
                 self.post(batch, Kind::News { since }, frame, to);
             }
+            Effect::Message { to, frame } => self.post(batch, Kind::Message, frame, to.iter().copied()),
             Effect::Close { connection, code, reason } => {
                 // What it was sent before comes before.
                 self.send_posts(batch);
                 if let Some(seat) = self.sockets.get(&connection) {
-                    seat.outbox.close(Close { code, reason: reason.into() });
+                    seat.outbox.close(Close { code, reason });
                 }
             }
+            Effect::Respond { request, response } => {
+                if let Some(answer) = batch.requests.remove(&request) {
+                    // Who asked may be gone.
+                    let _ = answer.send(response);
+                }
+            }
+            Effect::Deliver(item) => courier::send(rooms, mailbox, item),
             Effect::WakeAt(at) => self.set_alarm(rooms, mailbox, at),
             Effect::Applied(applied) => {
                 if let Some(after) = rooms.parties.get(mailbox.name.party()).and_then(|p| p.hooks.after.as_ref()) {

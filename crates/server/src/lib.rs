@@ -42,6 +42,7 @@ mod alarms;
 mod backlog;
 mod builder;
 mod clock;
+mod courier;
 mod data;
 mod descriptors;
 mod door;

@@ -1,12 +1,12 @@
 //! What waits for a room.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use partysync_protocol::{ErrorCode, limits};
-use partysync_room::{ConnectionId, ConnectionInfo, RoomName, Vetted};
+use partysync_room::{ConnectionId, ConnectionInfo, Request, Response, RoomName, Vetted};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{Instant, sleep};
 use tracing::Span;
@@ -29,8 +29,12 @@ pub(crate) enum Mail {
     Opened { connection: ConnectionId, info: ConnectionInfo, outbox: Arc<Outbox> },
     /// A frame came.
     Frame { connection: ConnectionId, frame: Received },
-    /// A socket is gone.
-    Closed(ConnectionId),
+    /// A socket is gone, with this close code if there was one.
+    Closed(ConnectionId, Option<u16>),
+    /// A request came that asks for no socket. Who waits for the response keeps the room in memory.
+    Request { request: Request, answer: oneshot::Sender<Response> },
+    /// An item of the outbox was delivered, or not. The lease keeps the room in memory until it is handled.
+    Delivered { key: String, delivered: bool, lease: Lease },
     /// A slow reader has read what it got: it is to be told what was left out.
     CatchUp(ConnectionId),
     /// The alarm rings. The lease keeps the mailbox until it is handled.
@@ -49,7 +53,7 @@ pub(crate) enum Received {
     Text(String),
     /// A text frame that the app had a say in.
     Vetted(String, Box<Vetted>),
-    Binary,
+    Binary(Vec<u8>),
 }
 
 /// A room's queue, and the desk at which one thread at a time works through it. It is there as long as somebody uses the
@@ -58,13 +62,15 @@ pub(crate) struct Mailbox {
     pub(crate) name: RoomName,
     pub(crate) span: Span,
     queue: Mutex<Queue>,
-    /// Places left for frames. Mail that is no frame needs none: there are a few of it for each socket.
+    /// Places left for frames and requests. Other mail needs none: there are a few of it for each socket.
     places: Semaphore,
     /// How fast frames may come, of all sockets together.
     rate: Option<Mutex<Bucket>>,
     /// How many more of the app's hooks may run before actions.
     pub(crate) hook_places: Semaphore,
     desk: Mutex<Desk>,
+    /// Items of the outbox that are on their way.
+    deliveries: AtomicUsize,
     /// When the room last had something to do, in milliseconds since the mailbox was made.
     last_used_ms: AtomicU64,
     made: std::time::Instant,
@@ -92,6 +98,7 @@ impl Mailbox {
             rate: rate.map(|rate| Mutex::new(Bucket::new(rate, Instant::now()))),
             hook_places: Semaphore::new(limits::HOOKS_WAITING),
             desk: Mutex::default(),
+            deliveries: AtomicUsize::new(0),
             last_used_ms: AtomicU64::new(0),
             made: std::time::Instant::now(),
             data,
@@ -108,7 +115,16 @@ impl Mailbox {
         if let Some(wait) = wait {
             sleep(wait).await;
         }
-        if let Ok(places) = self.places.acquire_many(frames.iter().map(Received::places).sum()).await {
+        self.reserve_places(frames.iter().map(Received::places).sum()).await;
+    }
+
+    /// Waits until there is a place for a request with a body of this size.
+    pub(crate) async fn reserve_for_request(&self, body_bytes: usize) {
+        self.reserve_places(places(body_bytes)).await;
+    }
+
+    async fn reserve_places(&self, count: u32) {
+        if let Ok(places) = self.places.acquire_many(count).await {
             places.forget();
         }
     }
@@ -151,9 +167,22 @@ impl Mailbox {
         queue.since = since;
     }
 
-    /// Whether no job runs, is queued, or waits to be scheduled.
+    /// Whether no job runs, is queued, or waits to be scheduled, and nothing is being delivered.
     pub(crate) fn is_idle(&self) -> bool {
-        !self.queue().scheduled
+        !self.queue().scheduled && !self.is_delivering()
+    }
+
+    /// Whether an item of the room's outbox is on its way: the room that leaves memory meanwhile would send it again.
+    pub(crate) fn is_delivering(&self) -> bool {
+        self.deliveries.load(Relaxed) > 0
+    }
+
+    pub(crate) fn delivery_begins(&self) {
+        self.deliveries.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn delivery_ended(&self) {
+        self.deliveries.fetch_sub(1, Relaxed);
     }
 
     /// Whether there is mail.
@@ -190,29 +219,38 @@ impl Mailbox {
     }
 }
 
+/// Frames and requests have limits of their own, far below 2^32 places.
+fn places(bytes: usize) -> u32 {
+    1 + u32::try_from(bytes / PLACE_BYTES).unwrap_or_default()
+}
+
 impl Mail {
     /// Whether the room has to be in memory for it.
     pub(crate) fn wakes(&self) -> bool {
         match self {
             Mail::Open(answer) => !answer.is_closed(),
-            Mail::Opened { .. } | Mail::Frame { .. } | Mail::CatchUp(_) | Mail::Alarm(..) | Mail::Order(..) => true,
-            Mail::Closed(_) | Mail::Evict | Mail::Stop => false,
+            Mail::Request { answer, .. } => !answer.is_closed(),
+            Mail::Opened { .. } | Mail::Frame { .. } | Mail::CatchUp(_) => true,
+            Mail::Alarm(..) | Mail::Delivered { .. } | Mail::Order(..) => true,
+            Mail::Closed(..) | Mail::Evict | Mail::Stop => false,
         }
     }
 
     fn places(&self) -> u32 {
-        if let Mail::Frame { frame, .. } = self { frame.places() } else { 0 }
+        match self {
+            Mail::Frame { frame, .. } => frame.places(),
+            Mail::Request { request, .. } => places(request.body.len()),
+            _ => 0,
+        }
     }
 }
 
 impl Received {
     fn places(&self) -> u32 {
-        let bytes = match self {
+        places(match self {
             Received::Text(text) | Received::Vetted(text, _) => text.len(),
-            Received::Binary => 0,
-        };
-        // A frame has a limit of its own, far below 2^32 places.
-        1 + u32::try_from(bytes / PLACE_BYTES).unwrap_or_default()
+            Received::Binary(bytes) => bytes.len(),
+        })
     }
 }
 
@@ -278,7 +316,7 @@ mod tests {
     fn a_job_is_scheduled_once_for_all_that_waits() {
         let (mailbox, _folder) = mailbox();
         assert!(mailbox.put([Mail::Evict]));
-        assert!(!mailbox.put([Mail::Closed(SOCKET)]));
+        assert!(!mailbox.put([Mail::Closed(SOCKET, None)]));
         assert_eq!(mailbox.take(1).0.len(), 1);
         assert!(mailbox.done(), "there is more");
         assert_eq!(mailbox.take(1).0.len(), 1);

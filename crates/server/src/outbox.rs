@@ -102,9 +102,12 @@ impl Outbox {
             }
             backlog.push_begun_or_whole(post, std::mem::take(&mut written));
         }
-        let is_empty = backlog.is_empty();
+        let (is_empty, is_closing) = (backlog.is_empty(), backlog.closing().is_some());
         let fell_behind = !was_behind && backlog.is_behind();
         drop(backlog);
+        if is_closing {
+            self.closing.notify_one();
+        }
         if !is_empty {
             self.wake.notify_one();
         }

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use partysync_protocol::ErrorCode;
-use partysync_room::{ConnectionId, ConnectionInfo, RoomName};
+use partysync_room::{ConnectionId, ConnectionInfo, Request, Response, RoomName};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::timeout;
 
@@ -182,7 +182,7 @@ impl Rooms {
         let Some(entry) = map.rooms.get_mut(&mailbox.name) else { return true };
         let wanted =
             entry.leaving || at_once && entry.leases == 0 || entry.mailbox.last_used() + self.idle <= Instant::now();
-        if stopping || wanted && !mailbox.has_mail() {
+        if stopping || wanted && !mailbox.has_mail() && !mailbox.is_delivering() {
             return true;
         }
         self.watch(entry);
@@ -330,11 +330,47 @@ impl Lease {
         rooms.send(&mailbox, Mail::Order(self, order(answer)));
         answered.await.unwrap_or(Err(OrderError::Lost))
     }
+
+    /// Has the room answer a request. `None`: it failed.
+    pub(crate) async fn ask(&self, request: Request) -> Option<Response> {
+        self.mailbox.reserve_for_request(request.body.len()).await;
+        let (answer, answered) = oneshot::channel();
+        self.rooms.send(&self.mailbox, Mail::Request { request, answer });
+        answered.await.ok()
+    }
+
+    /// An item of the room's outbox is on its way.
+    pub(crate) fn begin_delivery(self) -> Delivery {
+        self.mailbox.delivery_begins();
+        Delivery { rooms: Arc::clone(&self.rooms), mailbox: Arc::clone(&self.mailbox), lease: Some(self) }
+    }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
         self.rooms.end_lease(&self.mailbox.name);
+    }
+}
+
+/// An item of a room's outbox on its way: until this is dropped the room stays in memory.
+pub(crate) struct Delivery {
+    rooms: Arc<Rooms>,
+    mailbox: Arc<Mailbox>,
+    lease: Option<Lease>,
+}
+
+impl Delivery {
+    /// Tells the room what became of the item.
+    pub(crate) fn tell(mut self, key: String, delivered: bool) {
+        if let Some(lease) = self.lease.take() {
+            self.rooms.send(&self.mailbox, Mail::Delivered { key, delivered, lease });
+        }
+    }
+}
+
+impl Drop for Delivery {
+    fn drop(&mut self) {
+        self.mailbox.delivery_ended();
     }
 }
 
@@ -385,9 +421,10 @@ impl Connection {
         self.send(Mail::CatchUp(self.id));
     }
 
-    pub(crate) fn close(&mut self) {
+    /// It is gone, with this close code if there was one.
+    pub(crate) fn close(&mut self, code: Option<u16>) {
         if std::mem::replace(&mut self.open, false) {
-            self.send(Mail::Closed(self.id));
+            self.send(Mail::Closed(self.id, code));
         }
     }
 
@@ -398,7 +435,7 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        self.close();
+        self.close(None);
         self.lease.rooms.metrics.connections.down();
     }
 }

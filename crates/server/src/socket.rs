@@ -67,7 +67,11 @@ pub(crate) async fn serve(upgrade: OnUpgrade, lease: Lease, info: ConnectionInfo
         close = outbox.overdue() => Ended::ByServer(close),
     };
     // Before the farewell, which may take time: the room need not send anything more.
-    connection.close();
+    connection.close(match &ended {
+        Ended::ByClient(code) => *code,
+        Ended::ByServer(close) | Ended::Unreadable(close) => Some(close.code),
+        Ended::Broken => None,
+    });
     // Whether the client hears the farewell is up to the client.
     let _ = timeout(FAREWELL, reader.say_farewell(&outbox, ended)).await;
 }
@@ -191,7 +195,7 @@ impl Reader {
             arrived.count += 1;
             match incoming {
                 Incoming::Text(text) => arrived.frames.push(Received::Text(text)),
-                Incoming::Binary(_) => arrived.frames.push(Received::Binary),
+                Incoming::Binary(bytes) => arrived.frames.push(Received::Binary(bytes)),
                 Incoming::Ping(payload) => arrived.pings.push(payload),
                 Incoming::Pong => {}
                 Incoming::Close(code) => closed = Some(Ended::ByClient(code)),

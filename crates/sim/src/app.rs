@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use partysync_derive::Record;
 use partysync_model::{ActionError, Column, ColumnType, Record, Schema, Table, Tx, Value};
-use partysync_room::{Call, Changed, SyncServer};
+use partysync_room::{Call, Changed, Sockets, SyncServer};
 use serde::{Deserialize, Serialize};
 
 use crate::disk::lock;
@@ -276,7 +276,7 @@ impl SyncServer for App {
         Ok(Changed::Captured)
     }
 
-    fn on_alarm(&mut self, tx: &mut Tx<'_>) -> Result<(), ActionError> {
+    fn on_alarm(&mut self, tx: &mut Tx<'_>, _: Sockets<'_>) -> Result<(), ActionError> {
         self.count(tx)?;
         add(tx, ALARM_COUNTER, 1)?;
         self.journal(tx, ALARM_NONCE, None)

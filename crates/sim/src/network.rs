@@ -42,7 +42,7 @@ impl Wire {
                 Event::Opened { connection, info }
             }
             Up::Text(text) => Event::Text { connection, text },
-            Up::Closed => Event::Closed { connection },
+            Up::Closed => Event::closed(connection),
         })
     }
 

@@ -34,6 +34,13 @@ pub enum Down<'a> {
     Later(Later<'a>),
     /// SPEC 8.14
     Error(ErrorMessage<'a>),
+    /// SPEC 8.31
+    Message {
+        /// `party/room`.
+        room: Cow<'a, str>,
+        /// The app's.
+        text: Cow<'a, str>,
+    },
     /// SPEC 8.19
     Pong,
     /// SPEC 8.20
@@ -201,6 +208,13 @@ impl<'a> Down<'a> {
             number: u64,
             version: Version,
         }
+        #[derive(Deserialize)]
+        struct Message<'a> {
+            #[serde(borrow)]
+            room: Cow<'a, str>,
+            #[serde(borrow)]
+            text: Cow<'a, str>,
+        }
         let Kind { kind } = serde_json::from_str(text)?;
         Ok(match &*kind {
             "welcome" => Down::Welcome(serde_json::from_str(text)?),
@@ -214,6 +228,10 @@ impl<'a> Down<'a> {
             "reject" => Down::Reject(serde_json::from_str(text)?),
             "later" => Down::Later(serde_json::from_str(text)?),
             "error" => Down::Error(serde_json::from_str(text)?),
+            "message" => {
+                let Message { room, text } = serde_json::from_str(text)?;
+                Down::Message { room, text }
+            }
             "pong" => Down::Pong,
             "left" => Down::Left(serde_json::from_str(text)?),
             _ => Down::Unknown,
@@ -232,6 +250,17 @@ pub fn ack(room: &str, number: u64, version: Version) -> String {
     out.push_str(r#"{"type":"ack","room":"#);
     push_text(&mut out, room);
     let _ = write!(out, r#","number":{number},"version":{version}}}"#);
+    out
+}
+
+/// Writes a `message` (SPEC 8.31).
+pub fn message(room: &str, text: &str) -> String {
+    let mut out = String::with_capacity(room.len() + text.len() + 48);
+    out.push_str(r#"{"type":"message","room":"#);
+    push_text(&mut out, room);
+    out.push_str(r#","text":"#);
+    push_text(&mut out, text);
+    out.push('}');
     out
 }
 
@@ -312,6 +341,9 @@ mod tests {
         assert!(parse(&encode(&Later { room: room(), number: 1, after_ms: 5, error: error() })).starts_with("Later"));
         assert!(parse(&encode(&ErrorMessage { room: None, error: error() })).starts_with("Error"));
         assert!(parse(&encode(&Left { room: room(), error: None })).starts_with("Left"));
+        assert!(
+            matches!(Down::parse(&message(ROOM, "a\"\n")), Ok(Down::Message { room, text }) if room == ROOM && text == "a\"\n")
+        );
         assert!(parse(&pong()).starts_with("Pong"));
         assert!(parse(r#"{"type":"from the future"}"#).starts_with("Unknown"));
     }

@@ -49,6 +49,13 @@ pub enum Up<'a> {
         /// All outcomes up to this number are known.
         number: u64,
     },
+    /// Something between the app's own code on both sides (SPEC 8.30).
+    Message {
+        /// `party/room`.
+        room: Cow<'a, str>,
+        /// The app's.
+        text: Cow<'a, str>,
+    },
     /// Asks for a sign of life (SPEC 8.16).
     Ping,
     /// Leaves a room (SPEC 8.17).
@@ -88,6 +95,8 @@ struct Fields<'a> {
     action: Option<&'a RawValue>,
     #[serde(default)]
     version: Option<Version>,
+    #[serde(borrow, default)]
+    text: Option<Cow<'a, str>>,
 }
 
 impl<'a> Up<'a> {
@@ -127,6 +136,7 @@ impl<'a> Up<'a> {
             "join" => Up::Join { room: f.room?, client: f.client?, cursor: f.cursor, born: f.born, token: f.token },
             "action" => Up::Action { room: f.room?, number: named(f.number?)?, channel: f.channel?, action: f.action? },
             "have" => Up::Have { room: f.room?, version: f.version?, number: f.number? },
+            "message" => Up::Message { room: f.room?, text: f.text? },
             "ping" => Up::Ping,
             "leave" => Up::Leave { room: f.room? },
             _ => return None,
@@ -203,6 +213,7 @@ mod tests {
             Up::Action { room: room(), number: 4, channel: "c".into(), action: &action },
             Up::Action { room: room(), number: 4, channel: "c".into(), action: &null },
             Up::Have { room: room(), version: 9, number: 4 },
+            Up::Message { room: room(), text: "a\"\n".into() },
             Up::Ping,
             Up::Leave { room: room() },
         ] {

@@ -9,7 +9,8 @@ use partysync_model::{ActionError, Db, Origin, Schema, Tx, Value, ValueRef};
 use partysync_protocol::v2::Down;
 use partysync_protocol::{ClientId, Cursor, Millis, v2};
 use partysync_room::{
-    Call, Changed, ConnectionId, ConnectionInfo, ConnectionState, Effect, Event, Input, Room, RoomName, SyncServer,
+    Call, Changed, ConnectionId, ConnectionInfo, ConnectionState, Effect, Event, Input, Room, RoomName, Sockets,
+    SyncServer,
 };
 use partysync_sqlite::{Options, SqliteDb};
 use serde::Deserialize;
@@ -101,7 +102,7 @@ impl SyncServer for Shop {
         call.apply(tx, apply)
     }
 
-    fn on_alarm(&mut self, tx: &mut Tx<'_>) -> Result<(), ActionError> {
+    fn on_alarm(&mut self, tx: &mut Tx<'_>, _: Sockets<'_>) -> Result<(), ActionError> {
         let id = tx.new_id();
         tx.table().insert(&Item { id, slug: None, name: "rung".to_owned() })
     }
@@ -264,6 +265,7 @@ pub fn frames(effects: &[Effect], connection: ConnectionId) -> impl Iterator<Ite
         Effect::Broadcast { to, except, frame, .. } if to.contains(&connection) && *except != Some(connection) => {
             Some(frame.to_string())
         }
+        Effect::Message { to, frame } if to.contains(&connection) => Some(frame.to_string()),
         _ => None,
     })
 }

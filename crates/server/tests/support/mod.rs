@@ -14,7 +14,7 @@ use std::time::Duration;
 use futures_util::{SinkExt, StreamExt};
 use partysync_derive::Record;
 use partysync_model::{ActionError, ErrorCode, Schema, Tx};
-use partysync_room::{Call, Changed, SyncServer};
+use partysync_room::{Call, Changed, Sockets, SyncServer};
 use partysync_server::{Builder, Server};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -67,7 +67,7 @@ impl SyncServer for Notes {
         })
     }
 
-    fn on_alarm(&mut self, tx: &mut Tx<'_>) -> Result<(), ActionError> {
+    fn on_alarm(&mut self, tx: &mut Tx<'_>, _: Sockets<'_>) -> Result<(), ActionError> {
         let id = tx.new_id();
         tx.table::<Note>().insert(&Note { id, text: "rang".to_owned() })?;
         match &self.alarms {

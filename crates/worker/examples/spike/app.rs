@@ -2,7 +2,7 @@
 
 use partysync_derive::Record;
 use partysync_model::{ActionError, Schema, Tx, Value};
-use partysync_room::{Call, Changed, SyncServer};
+use partysync_room::{Call, Changed, Sockets, SyncServer};
 use serde::{Deserialize, Serialize};
 
 use crate::script::Param;
@@ -98,7 +98,7 @@ impl SyncServer for App {
         Ok(claims.map_or(changed, Changed::Rows))
     }
 
-    fn on_alarm(&mut self, tx: &mut Tx<'_>) -> Result<(), ActionError> {
+    fn on_alarm(&mut self, tx: &mut Tx<'_>, _: Sockets<'_>) -> Result<(), ActionError> {
         let id = tx.new_id();
         let at = tx.now();
         tx.execute("INSERT INTO notes (id, text) VALUES (?, 'alarm')", &[id.into()])?;

@@ -191,8 +191,10 @@ impl From<Happening> for Event {
                 Event::Opened { connection: ConnectionId(connection), info }
             }
             Happening::Text { connection, text } => Event::text(ConnectionId(connection), text),
-            Happening::Binary { connection } => Event::Binary { connection: ConnectionId(connection) },
-            Happening::Closed { connection } => Event::Closed { connection: ConnectionId(connection) },
+            Happening::Binary { connection } => {
+                Event::Binary { connection: ConnectionId(connection), bytes: Vec::new() }
+            }
+            Happening::Closed { connection } => Event::closed(ConnectionId(connection)),
             Happening::Alarm => Event::Alarm,
         }
     }
