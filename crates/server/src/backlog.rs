@@ -301,4 +301,14 @@ mod tests {
         assert_eq!(backlog.frames.len(), 1);
         assert_eq!(backlog.closing().map(|close| close.code), Some(1012));
     }
+
+    #[test]
+    fn spec_14_5_a_message_of_the_app_is_not_left_out_and_past_the_bound_the_socket_is_closed() {
+        let mut backlog = Backlog::default();
+        backlog.push(Kind::Message, text(3));
+        backlog.push(Kind::Message, text(limits::SOCKET_BACKLOG_BYTES - 3));
+        assert_eq!((backlog.frames.len(), backlog.closing()), (2, None));
+        backlog.push(Kind::Message, text(1));
+        assert_eq!((backlog.frames.len(), backlog.closing().map(|close| close.code)), (2, Some(1013)));
+    }
 }
