@@ -18,29 +18,64 @@ pub struct Tx<'a> {
     origin: Origin,
     at: Millis,
     seed: Seed,
+    /// The seed's hash, once an id was asked for.
+    hash: Option<SeedHash>,
     ids: u32,
     alarm: Option<Option<Millis>>,
     /// Bodies of items, as JSON.
     outbox: Vec<String>,
 }
 
-/// What a step's ids are derived from (SPEC 5.6).
+/// What a step's ids are derived from (SPEC 5.6). Hashed when the first id is asked for: most steps ask for none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Seed([u8; 32]);
+pub struct Seed {
+    source: [u8; SEED_BYTES],
+    len: usize,
+}
+
+/// The longest text that a seed is the hash of. What is longer is hashed once before.
+const SEED_BYTES: usize = 32;
 
 impl Seed {
     /// The seed of a client's action.
     pub fn of_action(client: &ClientId, number: u64) -> Self {
-        Seed(Sha256::new().chain_update(client.as_bytes()).chain_update(number.to_be_bytes()).finalize().into())
+        Self::of(&[client.as_bytes(), &number.to_be_bytes()])
     }
 
     /// The seed of any other step: a kind of step, and what tells it from others of its kind.
     pub fn of_step(kind: &str, what: &[u8]) -> Self {
-        Seed(Sha256::new().chain_update(kind).chain_update([0]).chain_update(what).finalize().into())
+        Self::of(&[kind.as_bytes(), &[0], what])
     }
 
     /// The id with this index, from 0.
     pub fn id(&self, index: u32) -> String {
+        self.hash().id(index)
+    }
+
+    fn of(parts: &[&[u8]]) -> Self {
+        let (mut source, mut len) = ([0; SEED_BYTES], 0);
+        for part in parts {
+            let Some(place) = source.get_mut(len..len + part.len()) else {
+                let hash = parts.iter().fold(Sha256::new(), |hash, part| hash.chain_update(part));
+                return Seed { source: hash.finalize().into(), len: SEED_BYTES };
+            };
+            place.copy_from_slice(part);
+            len += part.len();
+        }
+        Seed { source, len }
+    }
+
+    fn hash(&self) -> SeedHash {
+        SeedHash(Sha256::digest(&self.source[..self.len]).into())
+    }
+}
+
+/// A seed as the SPEC means it.
+#[derive(Clone, Copy)]
+struct SeedHash([u8; 32]);
+
+impl SeedHash {
+    fn id(&self, index: u32) -> String {
         let hash = Sha256::new().chain_update(self.0).chain_update(index.to_be_bytes()).finalize();
         hash.iter().take(16).fold(String::with_capacity(32), |mut out, byte| {
             let _ = write!(out, "{byte:02x}");
@@ -52,7 +87,7 @@ impl Seed {
 impl<'a> Tx<'a> {
     /// For homes and tests: a step at `at` on a database.
     pub fn new(db: &'a mut dyn Db, origin: Origin, at: Millis, seed: Seed) -> Self {
-        Tx { db, origin, at, seed, ids: 0, alarm: None, outbox: Vec::new() }
+        Tx { db, origin, at, seed, hash: None, ids: 0, alarm: None, outbox: Vec::new() }
     }
 
     /// For predictions: a step on tables in memory.
@@ -72,7 +107,7 @@ impl<'a> Tx<'a> {
 
     /// A new id, the same in the prediction and on the server (SPEC 5.6).
     pub fn new_id(&mut self) -> String {
-        let id = self.seed.id(self.ids);
+        let id = self.hash.get_or_insert_with(|| self.seed.hash()).id(self.ids);
         self.ids += 1;
         id
     }
@@ -276,5 +311,20 @@ mod tests {
             Sha256::digest(bytes)[..16].iter().map(|b| format!("{b:02x}")).collect::<String>()
         };
         assert_eq!([seed.id(0), seed.id(1)], [by_hand(0), by_hand(1)]);
+        let mut db = MemoryDb::new([]);
+        let mut tx = Tx::predicted(&mut db, 0, seed);
+        assert_eq!([tx.new_id(), tx.new_id()], [by_hand(0), by_hand(1)]);
+    }
+
+    #[test]
+    fn spec_5_6_steps_have_seeds_of_their_own_however_long_what_tells_them_apart() {
+        let long = [7; 2 * SEED_BYTES];
+        let seeds: Vec<Seed> =
+            [&long[..], &long[1..], &long[..SEED_BYTES - 2], &long[..SEED_BYTES - 3], &[7, 0], &[7], b""]
+                .iter()
+                .flat_map(|what| [Seed::of_step("a", what), Seed::of_step("b", what)])
+                .collect();
+        let ids: std::collections::HashSet<String> = seeds.iter().map(|seed| seed.id(0)).collect();
+        assert_eq!(ids.len(), seeds.len());
     }
 }

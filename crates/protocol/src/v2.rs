@@ -26,6 +26,9 @@ pub(crate) fn nested_too_deep(text: &str) -> bool {
     if text.len() <= 2 * JSON_DEPTH {
         return false;
     }
+    if text.bytes().filter(|b| matches!(b, b'[' | b'{')).count() <= JSON_DEPTH {
+        return false;
+    }
     let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
     for byte in text.bytes() {
         if in_string {

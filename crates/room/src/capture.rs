@@ -24,7 +24,7 @@ pub(crate) struct Change {
 /// Stamps the rows that the triggers recorded and reads them back (SPEC 4.4).
 pub(crate) fn capture(db: &mut dyn Db, channels: &[ChannelTable], head: Head) -> Result<Vec<Change>, ActionError> {
     for _ in 0..STAMP_ROUNDS {
-        let keys = store::changes_of(db, head.cursor.version, limits::ACTION_ROWS + 1)?;
+        let keys = store::changes_of(db, head.cursor.version)?;
         if keys.len() > limits::ACTION_ROWS {
             return Err(ErrorCode::TooManyRows.into());
         }

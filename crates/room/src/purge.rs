@@ -129,7 +129,7 @@ fn remove_marked(db: &mut dyn Db, channel: &str, head: Head, now: Millis) -> Res
     for id in ids {
         db.transaction(&mut |db| {
             let alone = store::run(db, &delete, std::slice::from_ref(&id))
-                .and_then(|()| store::changes_of(db, next, 2))
+                .and_then(|()| store::changes_of(db, next))
                 .is_ok_and(|changes| changes.len() == 1);
             let uncaptured =
                 alone && store::run(db, "DELETE FROM _change WHERE version = ?", &[version_value(next)]).is_ok();

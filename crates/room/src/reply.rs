@@ -193,13 +193,14 @@ impl<S: SyncServer, D: Db> Room<S, D> {
                 let Some((own, others)) = ran.made.split_last() else { return };
                 self.v1_broadcast_all(others, effects);
                 let mut elsewhere = self.v1_rows(own);
-                let rows = elsewhere.remove(&channel).unwrap_or_default();
+                let of_channel = elsewhere.iter().position(|(of, _)| *of == channel);
+                let rows = of_channel.map(|index| elsewhere.remove(index).1).unwrap_or_default();
                 let since = own.head.cursor.version - 1;
                 self.v1_broadcast(elsewhere, None, since, effects);
                 if !rows.is_empty() {
                     let frame = v1::success(&name, id, &rows).into();
                     effects.push(Effect::Send { to, frame });
-                    self.v1_broadcast(BTreeMap::from([(channel, rows)]), Some(to), since, effects);
+                    self.v1_broadcast([(channel, rows)], Some(to), since, effects);
                     return;
                 }
                 rows
@@ -233,7 +234,7 @@ impl<S: SyncServer, D: Db> Room<S, D> {
     /// Sends rows that changed after `since` to all who listen to their channels.
     fn v1_broadcast(
         &mut self,
-        rows: BTreeMap<usize, String>,
+        rows: impl IntoIterator<Item = (usize, String)>,
         except: Option<ConnectionId>,
         since: Version,
         effects: &mut Vec<Effect>,
@@ -248,10 +249,14 @@ impl<S: SyncServer, D: Db> Room<S, D> {
     }
 
     /// A version's rows as version 1 has them, separated by commas, by channel.
-    fn v1_rows(&self, made: &Made) -> BTreeMap<usize, String> {
-        let mut rows: BTreeMap<usize, String> = BTreeMap::new();
+    fn v1_rows(&self, made: &Made) -> Vec<(usize, String)> {
+        let mut rows: Vec<(usize, String)> = Vec::new();
         for Change { channel, id, row } in &made.changes {
-            let out = rows.entry(*channel).or_default();
+            let known = rows.iter().position(|(of, _)| of == channel).unwrap_or_else(|| {
+                rows.push((*channel, String::new()));
+                rows.len() - 1
+            });
+            let out = &mut rows[known].1;
             push_comma(out);
             match row {
                 Some(row) => out.push_str(row),
@@ -266,7 +271,7 @@ impl<S: SyncServer, D: Db> Room<S, D> {
     fn rows_of_version(&mut self, version: Option<Version>, channel: usize) -> Result<String, DbError> {
         let Some(version) = version else { return Ok(String::new()) };
         let at = store::head_at(&mut self.db, version)?.unwrap_or(self.head).at;
-        let keys = store::changes_of(&mut self.db, version, limits::ACTION_ROWS)?;
+        let keys = store::changes_of(&mut self.db, version)?;
         let mut rows = String::new();
         for key in keys.into_iter().filter(|k| k.channel == self.channels[channel].number) {
             let row = read_row(&mut self.db, &self.channels[channel], &key.id)?;

@@ -121,9 +121,30 @@ pub(crate) struct Lost {
     pub(crate) cause: ActionError,
 }
 
-/// A client's memory, by the name under which it is stored.
+/// A sender that has a name.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum ClientName {
+    Numbered(ClientId),
+    /// Two identities with one `_pk` are two clients.
+    Keyed {
+        identity: String,
+        key: String,
+    },
+}
+
+impl ClientName {
+    /// The name under which it is stored.
+    fn stored(&self) -> String {
+        match self {
+            ClientName::Numbered(client) => client.to_string(),
+            ClientName::Keyed { identity, key } => format!("v1:{}:{identity}:{key}", identity.len()),
+        }
+    }
+}
+
+/// Clients as they are stored, those that sent something of late.
 #[derive(Debug, Default)]
-pub(crate) struct Clients(HashMap<String, Client>);
+pub(crate) struct Clients(HashMap<ClientName, Client>);
 
 impl Clients {
     /// What was learnt in a transaction that is gone is not so.
@@ -131,14 +152,14 @@ impl Clients {
         self.0.clear();
     }
 
-    fn find(&mut self, db: &mut dyn Db, name: &str) -> Result<Option<Client>, DbError> {
+    fn find(&self, db: &mut dyn Db, name: &ClientName) -> Result<Option<Client>, DbError> {
         match self.0.get(name) {
             Some(client) => Ok(Some(client.clone())),
-            None => store::client(db, name),
+            None => store::client(db, &name.stored()),
         }
     }
 
-    fn keep(&mut self, name: String, client: Client) {
+    fn keep(&mut self, name: ClientName, client: Client) {
         if self.0.len() >= CACHED_CLIENTS {
             self.0.clear();
         }
@@ -328,7 +349,7 @@ impl<S: SyncServer> Stepper<'_, S> {
 
     /// Who sends, and whether this number or call is to be run. Version 1 calls are looked up only once they ran, as
     /// nearly all of them are new.
-    fn sender(&mut self, db: &mut dyn Db, work: &ActionWork) -> Result<(Option<String>, Option<Client>), Outcome> {
+    fn sender(&mut self, db: &mut dyn Db, work: &ActionWork) -> Result<(Option<ClientName>, Option<Client>), Outcome> {
         let unsettled = |error: DbError| Outcome::Unsettled(ActionError::from(error).to_wire());
         let Some(name) = work.client_name() else { return Ok((None, None)) };
         let author = work.author.as_deref();
@@ -341,7 +362,8 @@ impl<S: SyncServer> Stepper<'_, S> {
                 {
                     return Err(Outcome::Unsettled(ErrorCode::NumberGap.into()));
                 }
-                store::add_client(db, &name, author, self.head.cursor.version, self.input.now).map_err(unsettled)?
+                store::add_client(db, &name.stored(), author, self.head.cursor.version, self.input.now)
+                    .map_err(unsettled)?
             }
         };
         let Sender::Numbered { number, .. } = work.sender else {
@@ -388,7 +410,7 @@ impl<S: SyncServer> Stepper<'_, S> {
         &mut self,
         db: &mut dyn Db,
         work: &ActionWork,
-        sender: Option<(String, Client)>,
+        sender: Option<(ClientName, Client)>,
         error: WireError,
     ) -> Outcome {
         let Some((name, client)) = sender else { return Outcome::Rejected(error) };
@@ -425,7 +447,7 @@ impl<S: SyncServer> Stepper<'_, S> {
         }
     }
 
-    fn remember(&mut self, name: Option<String>, client: Option<Client>, work: &ActionWork) {
+    fn remember(&mut self, name: Option<ClientName>, client: Option<Client>, work: &ActionWork) {
         if let (Some(name), Some(client)) = (name, client) {
             let client = match work.sender {
                 Sender::Numbered { number, known, .. } => next_client(&client, number, known, self.input.now),
@@ -528,14 +550,12 @@ impl Sender {
 }
 
 impl ActionWork {
-    /// The name under which the sender is stored. Two identities with one `_pk` are two clients.
-    fn client_name(&self) -> Option<String> {
+    fn client_name(&self) -> Option<ClientName> {
         match &self.sender {
-            Sender::Numbered { client, .. } => Some(client.to_string()),
-            Sender::Keyed { key: None, .. } => None,
-            Sender::Keyed { key: Some(key), .. } => {
-                let identity = self.author.as_deref().unwrap_or_default();
-                Some(format!("v1:{}:{identity}:{key}", identity.len()))
+            Sender::Numbered { client, .. } => Some(ClientName::Numbered(*client)),
+            Sender::Keyed { key, .. } => {
+                let identity = self.author.clone().unwrap_or_default();
+                key.clone().map(|key| ClientName::Keyed { identity, key })
             }
         }
     }
@@ -553,7 +573,10 @@ impl ActionWork {
         match &self.sender {
             Sender::Numbered { client, number, .. } => Seed::of_action(client, *number),
             // Nobody predicts these ids. That each is another one is all that counts.
-            Sender::Keyed { .. } => Seed::of_step("call", format!("{} {}", input.random, self.place).as_bytes()),
+            Sender::Keyed { .. } => {
+                let place = (self.place as u128) << 64;
+                Seed::of_step("call", &(place | u128::from(input.random)).to_be_bytes())
+            }
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The engine's own tables (SPEC section 7): every statement on them is here.
 
 use partysync_model::{Columns, Db, DbError, DbErrorKind, Millis, Origin, Value, ValueRef};
-use partysync_protocol::{Cursor, Stamp, Version};
+use partysync_protocol::{Cursor, Stamp, Version, limits};
 
 use crate::outbox::Place;
 
@@ -133,10 +133,13 @@ fn changed_key(row: &dyn Columns) -> ChangedKey {
     ChangedKey { channel: integer(row, 0), id: row.value(1).to_owned(), deleted: integer(row, 2) != 0 }
 }
 
-/// The keys that a version changed, at most `limit`.
-pub(crate) fn changes_of(db: &mut dyn Db, version: Version, limit: usize) -> Result<Vec<ChangedKey>, DbError> {
-    let sql = "SELECT channel, id, op FROM _change WHERE version = ? LIMIT ?";
-    all(db, sql, &[version_value(version), (limit as i64).into()], changed_key)
+/// The keys that a version changed, at most one more than it may.
+///
+/// The limit is a part of the text: SQLite prepares a statement anew whenever a LIMIT that is a parameter is bound.
+pub(crate) fn changes_of(db: &mut dyn Db, version: Version) -> Result<Vec<ChangedKey>, DbError> {
+    const { assert!(limits::ACTION_ROWS == 10_000) };
+    let sql = "SELECT channel, id, op FROM _change WHERE version = ? LIMIT 10001";
+    all(db, sql, &[version_value(version)], changed_key)
 }
 
 /// The keys changed after a version, each once.

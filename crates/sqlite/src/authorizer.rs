@@ -35,6 +35,24 @@ pub(crate) struct Guard {
     refused: AtomicBool,
 }
 
+/// What stands in a statement's text, for [`Guard`]: the same as long as the statement lives.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Names {
+    capture: bool,
+    engine: bool,
+}
+
+impl Names {
+    /// The names in a statement of `origin`'s. Nobody asks which names the engine uses.
+    pub(crate) fn of(origin: Origin, sql: &str) -> Self {
+        if origin == Origin::Engine {
+            return Names::default();
+        }
+        let capture = words(sql).any(|w| starts_with(w, CAPTURE_PREFIX));
+        Names { capture, engine: words(sql).any(is_engines) }
+    }
+}
+
 /// A statement's facts, read from [`Guard`] at each question.
 struct Asked {
     origin: Origin,
@@ -52,17 +70,15 @@ impl Guard {
         connection.authorizer(Some(move |context: AuthContext<'_>| guard.decide(&context)))
     }
 
-    /// The next statement is `origin`'s, with this text.
-    pub(crate) fn enter(&self, origin: Origin, sql: &str) {
+    /// The next statement is `origin`'s, with names as these in its text.
+    pub(crate) fn enter(&self, origin: Origin, names: Names) {
         self.origin.store(origin as u8, Relaxed);
         self.running.store(false, Relaxed);
         self.changes_schema.store(false, Relaxed);
         self.drops_table.store(false, Relaxed);
         self.refused.store(false, Relaxed);
-        if origin != Origin::Engine {
-            self.names_capture.store(words(sql).any(|w| starts_with(w, CAPTURE_PREFIX)), Relaxed);
-            self.names_engine.store(words(sql).any(is_engines), Relaxed);
-        }
+        self.names_capture.store(names.capture, Relaxed);
+        self.names_engine.store(names.engine, Relaxed);
     }
 
     /// The statement is prepared and begins to run.

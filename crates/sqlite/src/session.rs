@@ -3,6 +3,7 @@
 use partysync_model::{Columns, Db, DbError, DbErrorKind, Origin, Value, Verdict};
 use rusqlite::CachedStatement;
 
+use crate::authorizer::Names;
 use crate::error::db_error;
 use crate::statement::Handles;
 
@@ -33,8 +34,15 @@ pub(crate) struct Session<'c> {
     pub(crate) depth: usize,
     /// Room for the text of an action's statement.
     text: &'c mut String,
-    /// By the texts that the statement cache knows them by.
-    held: Vec<(String, CachedStatement<'c>)>,
+    held: Vec<Held<'c>>,
+}
+
+/// A statement that a transaction holds on to.
+struct Held<'c> {
+    /// The text that the statement cache knows it by.
+    text: String,
+    names: Names,
+    statement: CachedStatement<'c>,
 }
 
 impl<'c> Session<'c> {
@@ -68,7 +76,6 @@ impl<'c> Session<'c> {
         if budgeted && self.handles.budget.is_spent() {
             return Err(self.out_of_steps());
         }
-        self.handles.guard.enter(origin, sql);
         self.handles.budget.begin(budgeted);
         self.run_as(origin, sql, params, each).map_err(|error| self.failed(budgeted, error))
     }
@@ -81,40 +88,45 @@ impl<'c> Session<'c> {
         each: &mut dyn FnMut(&dyn Columns),
     ) -> Result<u64, DbError> {
         match origin {
-            Origin::Engine => self.run_cached(sql, params, each),
+            Origin::Engine => self.run_cached(origin, sql, params, each),
             Origin::Action => {
                 let mut text = std::mem::take(self.text);
                 text.clear();
                 text.push_str(ACTION_MARK);
                 text.push_str(sql);
-                let result = self.run_cached(&text, params, each);
+                let result = self.run_cached(origin, &text, params, each);
                 *self.text = text;
                 result
             }
             // Rare, and not to be found by an action: not cached.
             Origin::Setup => {
+                self.handles.guard.enter(origin, Names::of(origin, sql));
                 let mut statement = self.handles.connection.prepare(sql).map_err(db_error)?;
                 self.handles.run(&mut statement, params, each)
             }
         }
     }
 
-    /// Runs a statement that may have run before. The guard knows already whose it is.
+    /// Runs a statement that may have run before.
     pub(crate) fn run_cached(
         &mut self,
+        origin: Origin,
         text: &str,
         params: &[Value],
         each: &mut dyn FnMut(&dyn Columns),
     ) -> Result<u64, DbError> {
-        if let Some((_, statement)) = self.held.iter_mut().find(|(held, _)| held == text) {
-            return self.handles.run(statement, params, each);
+        if let Some(held) = self.held.iter_mut().find(|held| held.text == text) {
+            self.handles.guard.enter(origin, held.names);
+            return self.handles.run(&mut held.statement, params, each);
         }
+        let names = Names::of(origin, text);
+        self.handles.guard.enter(origin, names);
         let mut statement = self.handles.connection.prepare_cached(text).map_err(db_error)?;
         let result = self.handles.run(&mut statement, params, each);
         if self.handles.guard.changes_schema() {
             statement.discard();
         } else if self.depth > 0 && self.held.len() < STATEMENTS_HELD {
-            self.held.push((text.to_owned(), statement));
+            self.held.push(Held { text: text.to_owned(), names, statement });
         }
         result
     }

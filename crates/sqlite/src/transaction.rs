@@ -81,8 +81,7 @@ impl Session<'_> {
     }
 
     fn control(&mut self, sql: &str) -> Result<(), DbError> {
-        self.handles.guard.enter(Origin::Engine, sql);
         self.handles.budget.begin(false);
-        self.run_cached(sql, &[], &mut |_| {}).map(|_| ())
+        self.run_cached(Origin::Engine, sql, &[], &mut |_| {}).map(|_| ())
     }
 }
