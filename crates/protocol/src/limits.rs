@@ -101,6 +101,10 @@ pub const LOG_DAYS: i64 = 30;
 pub const TOMBSTONES: u64 = 100_000;
 /// Days until what is private of a deleted row is blanked.
 pub const TOMBSTONE_PAYLOAD_DAYS: i64 = 1;
+/// A room's write-ahead log that is not copied into its file yet, when nothing waits for the room. Past it: it is copied.
+pub const LOG_FILE_IDLE_BYTES: u64 = 8 << 20;
+/// A room's write-ahead log that is not copied into its file yet, whatever waits for the room. Past it: it is copied.
+pub const LOG_FILE_BYTES: u64 = 32 << 20;
 /// Rows in one `snapshot`.
 pub const SNAPSHOT_ROWS: usize = 1_000;
 /// Milliseconds between a client's pings.
@@ -195,6 +199,7 @@ mod tests {
             ("`log_versions`", format!("{}, {LOG_DAYS} days", grouped(LOG_VERSIONS))),
             ("`tombstones`", grouped(TOMBSTONES)),
             ("`tombstone_payload`", format!("{TOMBSTONE_PAYLOAD_DAYS} day")),
+            ("`log_file_idle_bytes`", format!("{} MiB, {} MiB", LOG_FILE_IDLE_BYTES >> 20, LOG_FILE_BYTES >> 20)),
             ("`snapshot_rows`", grouped(SNAPSHOT_ROWS as u64)),
             ("`ping_ms`", grouped(PING_MS)),
             ("`socket_backlog_bytes`", bytes(SOCKET_BACKLOG_BYTES)),

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use crate::backlog::{Close, Kind};
 use crate::clock::{self, Ring};
 use crate::courier;
+use crate::log_file::{self, LogFile};
 use crate::mailbox::{Mail, Mailbox, Received};
 use crate::metrics::Tally;
 use crate::open::{self, Trouble};
@@ -46,6 +47,7 @@ pub(crate) struct Desk {
     asleep: FxHashMap<ConnectionId, ConnectionState>,
     /// When the room wants to be woken.
     alarm: Option<Millis>,
+    log_file: LogFile,
     /// Why the room cannot be opened, as far as this batch is concerned.
     failed: Option<ErrorCode>,
     /// Nobody can reach the mailbox any more: what is left in it is of those that are gone.
@@ -207,6 +209,9 @@ impl Desk {
         drop(batch.rings);
         if batch.stop || batch.evict || was_rung {
             self.leave(rooms, mailbox, was_rung);
+        }
+        if let Some(room) = &mut self.room {
+            self.log_file.keep(mailbox.has_mail(), Instant::now(), |bytes| log_file::copy_past(room.db(), bytes));
         }
         if self.room.is_none() && !self.retired {
             rooms.free_slot(&mailbox.name);

@@ -51,6 +51,7 @@ mod health;
 mod hooks;
 mod http;
 mod job;
+mod log_file;
 mod mailbox;
 mod metered;
 mod metrics;

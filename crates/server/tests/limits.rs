@@ -9,7 +9,7 @@ use std::collections::{BTreeSet, HashMap};
 use futures_util::{SinkExt, StreamExt};
 use partysync_protocol::limits;
 use serde_json::{Value, json};
-use support::{Client, PATIENCE, act, ids, put, serve};
+use support::{Client, PATIENCE, act, ids, put, room_file, serve};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 
@@ -232,4 +232,57 @@ async fn p8_a_snapshot_larger_than_the_backlog_reaches_its_reader_in_both_protoc
 
     let mut bob = Client::connect(served.address, "/parties/notes/lobby").await;
     assert_eq!(bob.hello("notes/lobby").await, rows);
+}
+
+/// A room's file and its log, in bytes.
+fn sizes(room: &std::path::Path) -> (u64, u64) {
+    let bytes = |path: &std::path::Path| std::fs::metadata(path).unwrap().len();
+    (bytes(room), bytes(&room.with_extension("db-wal")))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn spec_11_log_file_idle_bytes_at_the_limit_and_one_past_it() {
+    let served = serve().await;
+    let (mut ann, _) = Client::join(served.address, "lobby").await;
+    let room = room_file(served.data.path());
+    let (before, _) = sizes(&room);
+    for n in 0_u32.. {
+        ann.send(put(&n.to_string(), &"x".repeat(200_000))).await;
+        assert_eq!(ann.receive().await["type"], "success");
+        let (file, log) = sizes(&room);
+        if log > limits::LOG_FILE_IDLE_BYTES {
+            break;
+        }
+        assert_eq!(file, before, "copied when the log had {log} bytes");
+    }
+    let start = std::time::Instant::now();
+    while sizes(&room).0 < limits::LOG_FILE_IDLE_BYTES / 2 {
+        assert!(start.elapsed() < PATIENCE, "not copied");
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn spec_11_log_file_bytes_at_the_limit_and_one_past_it() {
+    const ACTIONS: u32 = 4_000;
+    /// What one group of these actions may write on top: the row, the action in the log, and what is left of their pages.
+    const GROUP_BYTES: u64 = limits::GROUP_ACTIONS as u64 * 4 * TEXT_BYTES as u64;
+    const TEXT_BYTES: usize = 7_000;
+    let served = serve().await;
+    let (mut ann, _) = Client::join(served.address, "lobby").await;
+    let room = room_file(served.data.path());
+    let (mut sent, mut answered) = (0, 0);
+    while answered < ACTIONS {
+        // So many at once that mail waits for the room nearly always.
+        while sent < ACTIONS && sent < answered + 400 {
+            ann.send(put(&sent.to_string(), &"x".repeat(TEXT_BYTES))).await;
+            sent += 1;
+        }
+        assert_eq!(ann.receive().await["type"], "success");
+        answered += 1;
+    }
+    // The log's file never shrinks: this is the longest that it was.
+    let (file, log) = sizes(&room);
+    assert!(log <= limits::LOG_FILE_BYTES + GROUP_BYTES, "{log}");
+    assert!(file > u64::from(ACTIONS) * 2 * TEXT_BYTES as u64 - log, "{file}");
 }

@@ -2,13 +2,16 @@ use std::sync::Arc;
 
 use partysync_model::{Columns, Db, DbError, Origin, Value, Verdict};
 use rusqlite::wal::CheckpointMode;
-use rusqlite::{Connection, InterruptHandle};
+use rusqlite::{Connection, InterruptHandle, Row};
 
-use crate::authorizer::Guard;
+use crate::authorizer::{Guard, Names};
 use crate::budget::Budget;
 use crate::error::db_error;
 use crate::session::{Session, State};
 use crate::statement::Handles;
+
+/// What goes before each page in the write-ahead log.
+const WAL_FRAME_HEADER_BYTES: u64 = 24;
 
 /// A room's database in an SQLite file, or in memory.
 #[derive(Debug)]
@@ -17,19 +20,48 @@ pub struct SqliteDb {
     guard: Arc<Guard>,
     budget: Arc<Budget>,
     state: State,
+    page_bytes: u64,
     /// Room for the text of an action's statement.
     text: String,
 }
 
 impl SqliteDb {
-    pub(crate) fn with(connection: Connection, guard: Arc<Guard>, budget: Arc<Budget>) -> Self {
-        SqliteDb { connection, guard, budget, state: State::Ready, text: String::new() }
+    pub(crate) fn with(connection: Connection, page_bytes: u64, guard: Arc<Guard>, budget: Arc<Budget>) -> Self {
+        SqliteDb { connection, guard, budget, state: State::Ready, page_bytes, text: String::new() }
     }
 
     /// A handle with which another thread can interrupt the statement that runs, which then fails with
     /// [`Interrupted`](partysync_model::DbErrorKind::Interrupted). Between statements it does nothing.
     pub fn interrupt_handle(&self) -> InterruptHandle {
         self.connection.get_interrupt_handle()
+    }
+
+    /// How many bytes of the write-ahead log are not copied into the file yet. 0 in memory. No commit copies them: whoever
+    /// owns the database calls [`copy_log`](Self::copy_log) when nobody waits for it.
+    ///
+    /// # Errors
+    ///
+    /// [`Io`](partysync_model::DbErrorKind::Io) if the connection can no longer be used.
+    pub fn log_bytes(&mut self) -> Result<u64, DbError> {
+        self.session().ready()?;
+        self.guard.enter(Origin::Engine, Names::default());
+        let sql = "PRAGMA wal_checkpoint(NOOP)";
+        let mut statement = self.connection.prepare_cached(sql).map_err(db_error)?;
+        let count = |index: usize, row: &Row<'_>| row.get::<_, i64>(index);
+        let (written, copied) =
+            statement.query_row([], |row| Ok((count(1, row)?, count(2, row)?))).map_err(db_error)?;
+        let frames = u64::try_from(written - copied.max(0)).unwrap_or(0);
+        Ok(frames * (self.page_bytes + WAL_FRAME_HEADER_BYTES))
+    }
+
+    /// Copies the write-ahead log into the file. Its own file keeps its size and is written again from its start, which
+    /// makes the next commits cheaper than if it had to grow. Does nothing in memory.
+    ///
+    /// # Errors
+    ///
+    /// As [`checkpoint`](Self::checkpoint).
+    pub fn copy_log(&mut self) -> Result<(), DbError> {
+        self.copy(CheckpointMode::PASSIVE)
     }
 
     /// Copies the write-ahead log into the file and empties it. Does nothing in memory.
@@ -39,8 +71,12 @@ impl SqliteDb {
     /// [`Io`](partysync_model::DbErrorKind::Io) or [`Full`](partysync_model::DbErrorKind::Full) if it could not be copied. Nothing is lost then: the log
     /// is still there.
     pub fn checkpoint(&mut self) -> Result<(), DbError> {
+        self.copy(CheckpointMode::TRUNCATE)
+    }
+
+    fn copy(&mut self, mode: CheckpointMode) -> Result<(), DbError> {
         self.session().ready()?;
-        self.connection.wal_checkpoint_v2(Some("main"), CheckpointMode::TRUNCATE).map(|_| ()).map_err(db_error)
+        self.connection.wal_checkpoint_v2(Some("main"), mode).map(|_| ()).map_err(db_error)
     }
 
     pub(crate) fn connection(&self) -> &Connection {

@@ -16,9 +16,6 @@ use crate::budget::Budget;
 use crate::db::SqliteDb;
 use crate::error::db_error;
 
-/// Pages in the log (`-wal`) that make a commit copy it into the file: 4 MiB of SQLite's usual pages.
-const WAL_AUTOCHECKPOINT_PAGES: u32 = 1_000;
-
 /// Prepared statements kept. The engine has a few dozen, and a handful for each table of the app.
 const STATEMENTS_KEPT: usize = 256;
 
@@ -73,12 +70,13 @@ impl SqliteDb {
 
     fn new(mut connection: Connection, options: &Options, journal: &str) -> Result<Self, DbError> {
         configure(&connection, options, journal)?;
+        let page_bytes: u32 = connection.query_row("PRAGMA page_size", [], |row| row.get(0)).map_err(db_error)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
         let guard = Arc::new(Guard::default());
         let budget = Arc::new(Budget::new(options.action_steps));
         guard.install(&mut connection).map_err(db_error)?;
         budget.install(&mut connection).map_err(db_error)?;
-        Ok(SqliteDb::with(connection, guard, budget))
+        Ok(SqliteDb::with(connection, page_bytes.into(), guard, budget))
     }
 }
 
@@ -123,7 +121,8 @@ fn configure(connection: &Connection, options: &Options, journal: &str) -> Resul
     if mode != journal {
         return Err(DbError::new(DbErrorKind::Io, format!("the VFS has no write-ahead log: it keeps to {mode}")));
     }
-    connection.pragma_update(None, "wal_autocheckpoint", WAL_AUTOCHECKPOINT_PAGES).map_err(db_error)?;
+    // No commit waits for the log to be copied into the file: see `SqliteDb::log_bytes`.
+    connection.pragma_update(None, "wal_autocheckpoint", 0).map_err(db_error)?;
     if let Some(pages) = options.max_pages {
         connection.pragma_update(None, "max_page_count", pages).map_err(db_error)?;
     }

@@ -53,7 +53,7 @@ fn p3_a_file_is_opened_with_the_settings_that_durability_rests_on() {
         ("recursive_triggers", "1"),
         ("trusted_schema", "0"),
         ("cell_size_check", "1"),
-        ("wal_autocheckpoint", "1000"),
+        ("wal_autocheckpoint", "0"),
         ("busy_timeout", "0"),
         ("temp_store", "2"),
     ] {
@@ -94,6 +94,30 @@ fn a_checkpoint_empties_the_log() {
     keep(&mut db, |db| engine(db, &["INSERT INTO t VALUES (2)"])).unwrap();
     assert_eq!(list(&mut db, "SELECT id FROM t"), "1 2");
     memory().checkpoint().unwrap();
+}
+
+#[test]
+fn commits_leave_the_log_alone_until_it_is_copied() {
+    let folder = Folder::new();
+    let mut db = open(&folder.path("room.db"));
+    let file = |suffix: &str| fs::metadata(folder.path(&format!("room.db{suffix}"))).unwrap().len();
+    engine(&mut db, &["CREATE TABLE t (id)"]);
+    let before = file("");
+    // More pages than SQLite lets a log have when it is left to itself.
+    for _ in 0..12 {
+        engine(&mut db, &["INSERT INTO t VALUES (zeroblob(400000))"]);
+    }
+    let (log, header) = (file("-wal"), 32);
+    assert_eq!((file(""), db.log_bytes().unwrap() + header), (before, log));
+    db.copy_log().unwrap();
+    assert!(file("") > 12 * 400_000);
+    assert_eq!((db.log_bytes().unwrap(), file("-wal")), (0, log));
+    // From its start again.
+    engine(&mut db, &["INSERT INTO t VALUES (1)"]);
+    assert!((1..100_000).contains(&db.log_bytes().unwrap()));
+    assert_eq!(file("-wal"), log);
+    assert_eq!(memory().log_bytes().unwrap(), 0);
+    memory().copy_log().unwrap();
 }
 
 #[test]
