@@ -63,6 +63,8 @@ fn act(tx: &mut Tx<'_>, what: &str, socket: Option<Socket<'_>>, sockets: Sockets
         "fill" => me().set_state(&"x".repeat(rest.parse().unwrap()))?,
         "reject" => return Err(ActionError::reject("no", rest.to_owned())),
         "panic" => panic!("as you wish"),
+        // It fails as late as it can: when the transaction commits.
+        "orphan" => drop(tx.execute("INSERT INTO child VALUES ('nobody')", &[])?),
         "rollback" => drop(tx.execute("INSERT OR ROLLBACK INTO lines (id, text) VALUES ('x', ''), ('x', '')", &[])?),
         _ => {}
     }
@@ -95,6 +97,8 @@ impl SyncServer for Chat {
 
     fn on_start(&mut self, tx: &mut Tx<'_>) -> Result<(), ActionError> {
         tx.execute("CREATE TABLE IF NOT EXISTS steps (id INTEGER PRIMARY KEY)", &[])?;
+        let child = "CREATE TABLE IF NOT EXISTS child (line TEXT REFERENCES lines (id) DEFERRABLE INITIALLY DEFERRED)";
+        tx.execute(child, &[])?;
         self.steps = steps(tx)?;
         Ok(())
     }
@@ -288,7 +292,7 @@ fn spec_14_2_a_hook_is_a_step_that_makes_a_version_and_whose_rows_all_get() {
 
 #[test]
 fn p5_a_hook_that_fails_leaves_no_row_no_message_no_tag_and_closes_nobody() {
-    for failure in ["panic", "reject no", "rollback"] {
+    for failure in ["panic", "reject no", "rollback", "orphan"] {
         let mut world = World::new();
         world.handle(vec![opened(1, ""), sync(1), opened(2, ""), opened(3, "tag old;keep old")]);
         let did = format!("say trace;all trace;tag new;keep trace;close 2;{failure}");
@@ -316,7 +320,7 @@ fn p5_a_hook_that_fails_leaves_no_row_no_message_no_tag_and_closes_nobody() {
 
 #[test]
 fn p5_an_on_close_that_fails_leaves_no_trace_and_the_socket_is_gone() {
-    for failure in ["panic", "reject no", "rollback"] {
+    for failure in ["panic", "reject no", "rollback", "orphan"] {
         let mut world = World::new();
         let bye = format!("keep say trace|all trace|close 1|{failure}");
         world.handle(vec![opened(1, ""), opened(2, &bye)]);
