@@ -22,8 +22,9 @@ pub(super) fn room(data: &Path, room: &str, clients: &[Client]) -> Result<Vec<St
         faults.check(clients.iter().all(|client| client.settled() == 0), "its tables are gone");
         return Ok(faults.all);
     }
-    let (newest, entries) = log(&db).map_err(failed)?;
-    faults.check(entries == newest + 1, format!("versions have gaps: {entries} of 0 to {newest}"));
+    let Log { oldest, newest, entries, floor } = log(&db).map_err(failed)?;
+    faults.check(entries == newest - oldest + 1, format!("versions have gaps: {entries} of {oldest} to {newest}"));
+    faults.check(oldest == floor, format!("the oldest version is {oldest}, and the floor {floor}"));
     let posts = posts(&db).map_err(failed)?;
     let (actions, parts) = totals(&db).map_err(failed)?;
     let all_parts: u32 = posts.values().sum();
@@ -69,9 +70,12 @@ fn file_of(data: &Path, room: &str) -> Result<Option<PathBuf>, Error> {
     let mut files = Vec::new();
     databases(&data.join("parts"), &mut files)?;
     for file in files {
-        let Ok(db) = Connection::open(&file) else { continue };
-        let name = db.query_row("SELECT value FROM _meta WHERE name = 'room'", [], |row| row.get::<_, String>(0));
-        if name.is_ok_and(|name| name == format!("parts/{room}")) {
+        let failed = |error: rusqlite::Error| Error::Server(format!("{}: {error}", file.display()));
+        let db = Connection::open(&file).map_err(failed)?;
+        // Or it was killed before it had made its tables.
+        let is_made = has_table(&db, "_meta").map_err(failed)?;
+        let sql = "SELECT value FROM _meta WHERE name = 'room'";
+        if is_made && db.query_row(sql, [], |row| row.get::<_, String>(0)).map_err(failed)? == format!("parts/{room}") {
             return Ok(Some(file));
         }
     }
@@ -99,9 +103,19 @@ fn has_table(db: &Connection, name: &str) -> rusqlite::Result<bool> {
     Ok(db.query_row(sql, [name], |_| Ok(())).optional()?.is_some())
 }
 
-/// The newest version, and how many there are.
-fn log(db: &Connection) -> rusqlite::Result<(i64, i64)> {
-    db.query_row("SELECT max(version), count(*) FROM _log", [], |row| Ok((row.get(0)?, row.get(1)?)))
+/// Versions, of which the room drops old ones: the floor rises.
+struct Log {
+    oldest: i64,
+    newest: i64,
+    entries: i64,
+    floor: i64,
+}
+
+fn log(db: &Connection) -> rusqlite::Result<Log> {
+    let sql = "SELECT min(version), max(version), count(*), (SELECT value FROM _meta WHERE name = 'floor') FROM _log";
+    db.query_row(sql, [], |row| {
+        Ok(Log { oldest: row.get(0)?, newest: row.get(1)?, entries: row.get(2)?, floor: row.get(3)? })
+    })
 }
 
 /// How many parts each post has.

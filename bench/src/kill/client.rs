@@ -137,15 +137,16 @@ impl Client {
     pub(super) fn hear(&mut self, message: &[u8], out: &mut Vec<u8>) {
         let Ok(message) = serde_json::from_slice::<Value>(message) else { return self.fault("what came is not JSON") };
         let Some((number, fate)) = self.answer(&message) else { return };
+        // Nothing can be said of an action that did not end as it had to.
+        if fate != Some(Self::fate(number)) {
+            return self.fault(&format!("another outcome than the action's: {message}"));
+        }
         if self.again == Some(number) {
             self.again = None;
         } else if number == self.answered {
             self.answered += 1;
         } else {
             return self.fault(&format!("an answer that is not due: {message}"));
-        }
-        if fate != Some(Self::fate(number)) {
-            self.fault(&format!("another outcome than the action's: {message}"));
         }
         if self.acts {
             frame::push_text(out, &self.action(self.sent));

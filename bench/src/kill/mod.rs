@@ -42,6 +42,7 @@ pub(crate) fn run(options: &Kill) -> Result<Outcome, Error> {
         let server = target::spawn(data.path(), if sleepy { SHORT_IDLE_MS } else { 0 })?;
         let life_time = Duration::from_micros(rng.below(LIFE_MS * 1_000));
         crowd.live(&mut net, server, life_time, &mut rng)?;
+        crowd.clients.iter_mut().for_each(|client| crowd.faults.append(&mut client.faults));
         for (room, clients) in crowd.clients.chunks(CLIENTS).enumerate() {
             crowd.faults.extend(check::room(data.path(), &room_name(room), clients)?);
         }
