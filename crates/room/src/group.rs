@@ -8,10 +8,24 @@ use crate::lifecycle::HookWork;
 use crate::step::{Outcome, Ran, Stepper, Work};
 use crate::{Room, SyncServer};
 
+/// Groups that are run with savepoints at once after one had to be: where one step fails, more may.
+const GROUPS_WITH_SAVEPOINTS: u8 = 16;
+
 impl<S: SyncServer, D: Db> Room<S, D> {
     /// Runs steps in one transaction. When this returns, what it returns is durable.
+    ///
+    /// Nearly all steps succeed, and a savepoint costs as much as a statement or two and a copy of each page that the step changes. So the
+    /// steps are tried without, and are run again with one each if any of them fails.
     pub(crate) fn run_group(&mut self, works: &[Work]) -> Vec<Ran> {
-        match self.attempt(works) {
+        if self.groups_with_savepoints > 0 {
+            self.groups_with_savepoints -= 1;
+        } else {
+            match self.attempt(works, false) {
+                Ok(ran) => return ran,
+                Err(_) => self.groups_with_savepoints = GROUPS_WITH_SAVEPOINTS,
+            }
+        }
+        match self.attempt(works, true) {
             Ok(ran) => ran,
             Err(_) if works.len() > 1 && !self.must_reopen => works.iter().map(|work| self.run_alone(work)).collect(),
             Err(cause) => works.iter().map(|work| self.run_failed(work, &cause)).collect(),
@@ -19,7 +33,7 @@ impl<S: SyncServer, D: Db> Room<S, D> {
     }
 
     fn run_alone(&mut self, work: &Work) -> Ran {
-        match self.attempt(std::slice::from_ref(work)) {
+        match self.attempt(std::slice::from_ref(work), true) {
             Ok(mut ran) if ran.len() == 1 => ran.remove(0),
             Ok(_) => unsettled(ErrorCode::StorageFailed.into()),
             Err(cause) => self.run_failed(work, &cause),
@@ -27,7 +41,7 @@ impl<S: SyncServer, D: Db> Room<S, D> {
     }
 
     /// Runs steps in one transaction; nothing of them stays, here or in the database, if it is lost.
-    fn attempt(&mut self, works: &[Work]) -> Result<Vec<Ran>, ActionError> {
+    fn attempt(&mut self, works: &[Work], has_savepoints: bool) -> Result<Vec<Ran>, ActionError> {
         if self.must_reopen {
             return Err(ErrorCode::StorageFailed.into());
         }
@@ -38,7 +52,8 @@ impl<S: SyncServer, D: Db> Room<S, D> {
         let Room { db, channels, instance, clients, head, timers, members, dropped, input, watch, .. } = self;
         let (dropped, input) = (*dropped, *input);
         let transaction = db.transaction(&mut |db| {
-            let mut stepper = Stepper { channels, instance, clients, head, timers, members, dropped, input };
+            let mut stepper =
+                Stepper { channels, instance, clients, head, timers, members, dropped, input, has_savepoints };
             for work in works {
                 watch.begins(work, channels);
                 let ran = stepper.run(db, work);
@@ -95,7 +110,9 @@ impl<S: SyncServer, D: Db> Room<S, D> {
         let Room { db, channels, instance, clients, head, timers, members, dropped, input, .. } = self;
         let (dropped, input) = (*dropped, *input);
         let transaction = db.transaction(&mut |db| {
-            let mut stepper = Stepper { channels, instance, clients, head, timers, members, dropped, input };
+            let has_savepoints = true;
+            let mut stepper =
+                Stepper { channels, instance, clients, head, timers, members, dropped, input, has_savepoints };
             outcome = Some(stepper.reject_alone(db, action, cause.to_wire()));
             Verdict::Keep
         });

@@ -106,6 +106,7 @@ impl<S: SyncServer, D: Db> Room<S, D> {
             watch: Watch::default(),
             outbox: Outbox::default(),
             wake_at: None,
+            groups_with_savepoints: 0,
             alarm_failures: 0,
             alarm_retry_at: None,
             must_reopen: false,
@@ -149,7 +150,17 @@ fn open_in<S: SyncServer>(
     }
     let timers = &mut Timers::default();
     let (channels, head_mut, members) = (&channels, &mut head, &Members::default());
-    let mut stepper = Stepper { channels, instance, clients, head: head_mut, timers, members, dropped: None, input };
+    let mut stepper = Stepper {
+        channels,
+        instance,
+        clients,
+        head: head_mut,
+        timers,
+        members,
+        dropped: None,
+        input,
+        has_savepoints: true,
+    };
     match stepper.ensure_started(db) {
         Ok(Ok(_)) => {}
         Ok(Err(error)) => return Err(OpenError::Start(error)),

@@ -85,6 +85,8 @@ pub struct Room<S, D> {
     pub(crate) timers: Timers,
     pub(crate) watch: Watch,
     pub(crate) outbox: Outbox,
+    /// So many groups to come are not tried without savepoints.
+    pub(crate) groups_with_savepoints: u8,
     /// The alarm that the home was asked for.
     pub(crate) wake_at: Option<Millis>,
     /// How often `on_alarm` failed since it last succeeded.

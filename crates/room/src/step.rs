@@ -178,6 +178,8 @@ pub(crate) struct Stepper<'r, S> {
     /// See [`Room::dropped`](crate::Room).
     pub(crate) dropped: Option<Version>,
     pub(crate) input: Input,
+    /// Whether each step has a savepoint of its own. Without, a step that fails takes its transaction with it.
+    pub(crate) has_savepoints: bool,
 }
 
 /// Who is behind a step, for the log.
@@ -474,12 +476,14 @@ impl<S: SyncServer> Stepper<'_, S> {
         let Some(mut server) = self.instance.take() else {
             return Ok(Err(ErrorCode::Busy.into()));
         };
-        let done = self.savepoint(db, plan, &mut server, body, settle)?;
-        self.instance.set_started(server);
-        if done.is_err() {
+        let done = self.savepoint(db, plan, &mut server, body, settle);
+        if done.is_ok() || !self.has_savepoints {
+            self.instance.set_started(server);
+        }
+        if !matches!(done, Ok(Ok(_))) {
             self.instance.spoil();
         }
-        Ok(done)
+        done
     }
 
     /// Runs app code, captures and stamps what it changed, logs it and settles it, all in one savepoint.
@@ -496,22 +500,30 @@ impl<S: SyncServer> Stepper<'_, S> {
         let channels = self.channels;
         let timers = &mut *self.timers;
         let (members, mark) = (self.members, self.members.mark());
+        let mut run = |db: &mut dyn Db| {
+            let (changed, outbox) = call_app(db, plan, head.at, timers, server, body)?;
+            let changes = capture(db, channels, head)?;
+            check_claims(&changed, plan.claims, &changes)?;
+            let made = (!changes.is_empty()).then_some(Made { head, changes });
+            if made.is_some() {
+                let Origins { handle, number, author, action } = plan.who;
+                store::append(db, &LogEntry { head, client: handle, number, author, action })?;
+            }
+            let shown = if made.is_some() { head } else { before };
+            outbox::keep(db, timers, shown.cursor.version, input.now.max(shown.at), &outbox, input)?;
+            settle(db, made.as_ref().map(|m| m.head.cursor.version))?;
+            Ok(made)
+        };
+        if !self.has_savepoints {
+            let made: Option<Made> = run(db).map_err(|cause: ActionError| Lost { cause })?;
+            if let Some(made) = &made {
+                *self.head = made.head;
+            }
+            return Ok(Ok(made));
+        }
         let mut result = None;
         let transaction = db.transaction(&mut |db| {
-            let done = (|| {
-                let (changed, outbox) = call_app(db, plan, head.at, timers, server, body)?;
-                let changes = capture(db, channels, head)?;
-                check_claims(&changed, plan.claims, &changes)?;
-                let made = (!changes.is_empty()).then_some(Made { head, changes });
-                if made.is_some() {
-                    let Origins { handle, number, author, action } = plan.who;
-                    store::append(db, &LogEntry { head, client: handle, number, author, action })?;
-                }
-                let shown = if made.is_some() { head } else { before };
-                outbox::keep(db, timers, shown.cursor.version, input.now.max(shown.at), &outbox, input)?;
-                settle(db, made.as_ref().map(|m| m.head.cursor.version))?;
-                Ok(made)
-            })();
+            let done = run(db);
             let verdict = if done.is_ok() { Verdict::Keep } else { Verdict::Undo };
             if done.is_err() {
                 members.undo(mark);

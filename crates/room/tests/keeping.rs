@@ -245,8 +245,8 @@ fn p5_a_panic_while_the_apps_value_is_made_costs_nobody_the_socket() {
     };
     let error = open(0).err().unwrap().to_string();
     assert_eq!(error, "the app cannot start: app_error: panicked: brittle");
-    // Once for the schema, once to start; the third would be after the rejection.
-    let mut room = open(2).unwrap();
+    // Once for the schema, once to start, once as the group is run again; the fourth would be after the rejection.
+    let mut room = open(3).unwrap();
     let call = |id: u8| Event::text(ConnectionId(1), format!(r#"{{"id":{id},"channel":"items","action":null}}"#));
     let mut effects = Vec::new();
     room.handle(input(2), vec![Event::opened(ConnectionId(1)), call(1), call(2)], &mut effects);

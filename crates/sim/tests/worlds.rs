@@ -83,7 +83,7 @@ fn p3_what_leaves_before_it_is_synced_is_caught() {
 
 #[test]
 fn p4_a_number_that_is_not_stored_is_caught() {
-    caught(Tamper::ForgetNumbers, &[Promise::P4], 5);
+    caught(Tamper::ForgetNumbers, &[Promise::P4], 12);
 }
 
 #[test]

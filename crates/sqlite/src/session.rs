@@ -71,8 +71,13 @@ impl<'c> Session<'c> {
         each: &mut dyn FnMut(&dyn Columns),
     ) -> Result<u64, DbError> {
         self.ready()?;
-        // Work of the engine between actions, and migrations, take as long as they take.
-        let budgeted = self.depth > 1 && origin != Origin::Setup;
+        // Work of the engine between actions, and migrations, take as long as they take. An action without a savepoint of its own
+        // shares the budget of those before it in its transaction.
+        let budgeted = match origin {
+            Origin::Setup => false,
+            Origin::Action => self.depth > 0,
+            Origin::Engine => self.depth > 1,
+        };
         if budgeted && self.handles.budget.is_spent() {
             return Err(self.out_of_steps());
         }
