@@ -8,6 +8,9 @@ use partysync_room::Frame;
 
 use crate::ws::{Header, Opcode, close_payload};
 
+/// Memory that a frame takes beside its bytes, at the most: a client that sends empty pings and reads nothing fills that too.
+const FRAME_COST: usize = 128;
+
 /// Frames for one socket, and the wish to close it.
 ///
 /// Two bounds, each [`limits::SOCKET_BACKLOG_BYTES`]. What others caused, [news](Kind::News), is left out past it: the reader is slow, and
@@ -76,6 +79,14 @@ impl Payload {
         }
     }
 
+    /// What it counts for. A control frame is so small that its place in memory is what it costs.
+    fn cost(&self) -> usize {
+        match self {
+            Payload::Text(text) => text.len(),
+            Payload::Control(_, bytes) => FRAME_COST + bytes.len(),
+        }
+    }
+
     pub(crate) fn as_bytes(&self) -> &[u8] {
         match self {
             Payload::Text(text) => text.as_bytes(),
@@ -104,7 +115,7 @@ impl Backlog {
         if self.close.is_some() {
             return;
         }
-        let bytes = payload.as_bytes().len();
+        let bytes = payload.cost();
         match kind {
             Kind::Answer => self.answer_bytes += bytes,
             Kind::News { .. } if self.lag.is_some() => return,
@@ -141,9 +152,10 @@ impl Backlog {
             if self.written < frame_bytes {
                 return;
             }
+            let cost = payload.cost();
             match kind {
-                Kind::News { .. } | Kind::Message => self.news_bytes -= payload_bytes,
-                Kind::Answer => self.answer_bytes -= payload_bytes,
+                Kind::News { .. } | Kind::Message => self.news_bytes -= cost,
+                Kind::Answer => self.answer_bytes -= cost,
             }
             self.written -= frame_bytes;
             self.frames.pop_front();
@@ -166,11 +178,13 @@ impl Backlog {
         self.close.as_ref()
     }
 
-    /// Adds the close frame, after everything.
+    /// Adds the close frame, after everything: nothing comes after it.
     pub(crate) fn push_close(&mut self, code: Option<u16>, reason: &str) {
         let payload = code.map(|code| close_payload(code, reason)).unwrap_or_default();
-        self.answer_bytes += payload.len();
-        self.frames.push_back((Kind::Answer, Payload::Control(Opcode::Close, payload)));
+        let payload = Payload::Control(Opcode::Close, payload);
+        self.answer_bytes += payload.cost();
+        self.frames.push_back((Kind::Answer, payload));
+        self.close(Close::new(code.unwrap_or_default(), ""));
     }
 
     /// Whether the room is to be asked, now and once, for what was left out: the reader has read all that waited.
@@ -289,6 +303,22 @@ mod tests {
         assert_eq!((backlog.frames.len(), backlog.lag.is_some()), (3, false));
         backlog.advance(limits::SOCKET_BACKLOG_BYTES + 10);
         assert!(!backlog.is_over());
+    }
+
+    #[test]
+    fn p8_socket_backlog_bytes_hold_for_frames_without_bytes_too() {
+        let mut backlog = Backlog::default();
+        let mut pongs = 0;
+        while !backlog.is_over() {
+            backlog.push(Kind::Answer, Payload::Control(Opcode::Pong, Vec::new()));
+            pongs += 1;
+        }
+        assert!(pongs * size_of::<(Kind, Payload)>() <= limits::SOCKET_BACKLOG_BYTES, "{pongs}");
+        backlog.push_close(None, "");
+        backlog.push(Kind::Answer, text(1));
+        assert_eq!(backlog.frames.len(), pongs + 1, "nothing comes after the close frame");
+        backlog.advance(bytes(&backlog));
+        assert_eq!((backlog.answer_bytes, backlog.frames.len()), (0, 0));
     }
 
     #[test]

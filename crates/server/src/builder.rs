@@ -392,7 +392,7 @@ impl Builder {
         let descriptors = descriptors::raise();
         let open_rooms = self.open_rooms.unwrap_or_else(|| descriptors::open_rooms(descriptors));
         let limits = Limits {
-            idle: Duration::from_millis(self.idle_ms),
+            idle: Duration::from_millis(self.idle_ms.max(1)),
             open_rooms,
             rates: self.rates,
             log_payloads: self.log_payloads,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use partysync_protocol::{ErrorCode, limits};
 use partysync_room::{ConnectionId, ConnectionInfo, Request, Response, RoomName, Vetted};
 use tokio::sync::{Semaphore, oneshot};
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 use tracing::Span;
 
 use crate::clock::Ring;
@@ -65,7 +65,7 @@ pub(crate) struct Mailbox {
     /// Places left for frames and requests. Other mail needs none: there are a few of it for each socket.
     places: Semaphore,
     /// How fast frames may come, of all sockets together.
-    rate: Option<Mutex<Bucket>>,
+    rate: Option<tokio::sync::Mutex<Bucket>>,
     /// How many more of the app's hooks may run before actions.
     pub(crate) hook_places: Semaphore,
     desk: Mutex<Desk>,
@@ -95,7 +95,7 @@ impl Mailbox {
             name,
             queue: Mutex::default(),
             places: Semaphore::new(limits::ROOM_QUEUE),
-            rate: rate.map(|rate| Mutex::new(Bucket::new(rate, Instant::now()))),
+            rate: rate.map(|rate| tokio::sync::Mutex::new(Bucket::new(rate, Instant::now()))),
             hook_places: Semaphore::new(limits::HOOKS_WAITING),
             desk: Mutex::default(),
             deliveries: AtomicUsize::new(0),
@@ -105,16 +105,17 @@ impl Mailbox {
         }
     }
 
-    /// Waits until there are places for frames, of which there may be no more than the queue has places, and until they do not come
-    /// faster than they may. The places are given back when the frames are taken out.
-    pub(crate) async fn reserve(&self, frames: &[Received]) {
-        let wait = self
-            .rate
-            .as_ref()
-            .and_then(|rate| rate.lock().unwrap_or_else(PoisonError::into_inner).take(frames.len(), Instant::now()));
-        if let Some(wait) = wait {
-            sleep(wait).await;
+    /// Waits until at least one of so many frames may come; returns how many may. Who came first is served first.
+    pub(crate) async fn admit(&self, frames: usize) -> usize {
+        match &self.rate {
+            None => frames,
+            Some(rate) => rate.lock().await.admit(frames).await,
         }
+    }
+
+    /// Waits until there are places for frames, of which there may be no more than the queue has places. The places are given back
+    /// when the frames are taken out.
+    pub(crate) async fn reserve(&self, frames: &[Received]) {
         self.reserve_places(frames.iter().map(Received::places).sum()).await;
     }
 
@@ -302,12 +303,13 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn p8_room_rate_at_the_limit_and_one_past_it() {
         let (mut mailbox, _folder) = mailbox();
-        mailbox.rate = Some(Mutex::new(Bucket::new(100, Instant::now())));
+        mailbox.rate = Some(tokio::sync::Mutex::new(Bucket::new(100, Instant::now())));
         let start = Instant::now();
-        let frames: Vec<Received> = (0..100).map(|_| Received::Text(String::new())).collect();
-        mailbox.reserve(&frames).await;
+        assert_eq!(mailbox.admit(101).await, 100);
         assert_eq!(start.elapsed().as_millis(), 0);
-        mailbox.reserve(&frames[..1]).await;
+        // Who goes away while waiting leaves no debt.
+        assert!(tokio::time::timeout(std::time::Duration::from_millis(5), mailbox.admit(50)).await.is_err());
+        assert_eq!(mailbox.admit(1).await, 1);
         // A timer is right to the millisecond.
         assert!((10..=11).contains(&start.elapsed().as_millis()), "{:?}", start.elapsed());
     }

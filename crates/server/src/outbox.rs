@@ -48,6 +48,8 @@ pub(crate) struct Outbox {
     heard_ms: AtomicU64,
     /// The kernel took no more when it was last asked.
     is_blocked: AtomicBool,
+    /// The server does not read, of its own will.
+    is_paused: AtomicBool,
 }
 
 /// A frame for whoever is to get it.
@@ -79,6 +81,7 @@ impl Outbox {
             opened: Instant::now(),
             heard_ms: AtomicU64::new(0),
             is_blocked: AtomicBool::new(false),
+            is_paused: AtomicBool::new(false),
         }
     }
 
@@ -218,6 +221,21 @@ impl Outbox {
     pub(crate) fn hear(&self) {
         let ms = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.heard_ms.store(ms, Ordering::Relaxed);
+    }
+
+    /// The server does not read for a while: what the client shows in that time is not seen.
+    pub(crate) fn pause(&self) {
+        self.is_paused.store(true, Ordering::Relaxed);
+    }
+
+    /// The server reads again.
+    pub(crate) fn resume(&self) {
+        self.is_paused.store(false, Ordering::Relaxed);
+        self.hear();
+    }
+
+    pub(crate) fn is_paused(&self) -> bool {
+        self.is_paused.load(Ordering::Relaxed)
     }
 
     /// How long the client has not shown that it is there.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 /// Frames a second that are taken, of one connection or of a whole room. In one moment so many may come as else come in a
 /// second. `None`: as many as come.
@@ -12,8 +12,7 @@ pub(crate) struct Rates {
     pub(crate) room: Option<u32>,
 }
 
-/// A bucket that fills with a rate, of which each frame takes some. It may be overdrawn: what has come is not turned away, but what
-/// comes next has to wait until the debt is paid.
+/// A bucket that fills with a rate, of which each frame takes some. What does not get any now waits for it.
 #[derive(Debug)]
 pub(crate) struct Bucket {
     per_second: f64,
@@ -28,12 +27,28 @@ impl Bucket {
         Bucket { per_second, left: per_second, at: now }
     }
 
-    /// Takes so many frames. Returns how long to wait before these are worked on, if at all.
-    pub(crate) fn take(&mut self, frames: usize, now: Instant) -> Option<Duration> {
+    /// Waits until at least one of so many frames may go; returns how many may. Whoever stops waiting has taken nothing.
+    pub(crate) async fn admit(&mut self, frames: usize) -> usize {
+        loop {
+            match self.take(frames, Instant::now()) {
+                Ok(taken) => return taken,
+                Err(wait) => sleep(wait).await,
+            }
+        }
+    }
+
+    /// Takes for as many of the frames as there is, or says when there is for one.
+    fn take(&mut self, frames: usize, now: Instant) -> Result<usize, Duration> {
         let gained = now.saturating_duration_since(self.at).as_secs_f64() * self.per_second;
         self.at = now;
-        self.left = (self.left + gained).min(self.per_second) - frames as f64;
-        (self.left < 0.0).then(|| Duration::from_secs_f64(-self.left / self.per_second))
+        self.left = (self.left + gained).min(self.per_second);
+        if self.left < 1.0 {
+            // A timer is right to the millisecond.
+            return Err(Duration::from_secs_f64((1.0 - self.left) / self.per_second).max(Duration::from_millis(1)));
+        }
+        let taken = frames.min(self.left as usize);
+        self.left -= taken as f64;
+        Ok(taken)
     }
 }
 
@@ -44,14 +59,13 @@ mod tests {
     #[test]
     fn p8_connection_rate_at_the_limit_and_one_past_it() {
         let start = Instant::now();
+        let later = |ms| start + Duration::from_millis(ms);
         let mut bucket = Bucket::new(100, start);
-        assert_eq!(bucket.take(100, start), None);
-        let one = bucket.take(1, start).unwrap();
-        assert_eq!(one.as_millis(), 10);
+        assert_eq!(bucket.take(101, start), Ok(100), "the one past it waits");
+        assert_eq!(bucket.take(1, start), Err(Duration::from_millis(10)));
         // Ten a tenth of a second from then on, and never more than a second's worth at once.
-        assert_eq!(bucket.take(9, start + Duration::from_millis(100)), None);
-        assert!(bucket.take(1, start + Duration::from_millis(100)).is_some());
-        assert_eq!(bucket.take(100, start + Duration::from_secs(60)), None);
-        assert!(bucket.take(1, start + Duration::from_secs(60)).is_some());
+        assert_eq!(bucket.take(11, later(105)), Ok(10));
+        assert!(bucket.take(1, later(105)).is_err());
+        assert_eq!(bucket.take(101, later(60_000)), Ok(100));
     }
 }

@@ -29,6 +29,9 @@ use crate::rate::Rates;
 use crate::registry::Registry;
 use crate::slots::{Slot, Slots};
 
+/// Frames that are handed to a room at once: fewer than the places in its queue, however large they are.
+const DELIVERED_FRAMES: usize = 256;
+
 /// All that the parts of a server share.
 pub(crate) struct Rooms {
     pub(crate) parties: BTreeMap<String, Party>,
@@ -194,7 +197,8 @@ impl Rooms {
     pub(crate) fn forget(&self, name: &RoomName) -> Fate {
         let mut map = self.map();
         match map.rooms.get(name) {
-            Some(entry) if entry.leases > 0 => return Fate::Used,
+            // What came while the file was being closed is still to be worked through.
+            Some(entry) if entry.leases > 0 || entry.mailbox.len() > 0 => return Fate::Used,
             _ => map.rooms.remove(name),
         };
         if map.rooms.is_empty() {
@@ -406,13 +410,15 @@ impl Connection {
 
     /// Hands frames to the room, when the room has places for them.
     pub(crate) async fn deliver(&self, frames: Vec<Received>) {
-        if frames.is_empty() {
-            return;
-        }
         let Lease { rooms, mailbox } = &self.lease;
-        mailbox.reserve(&frames).await;
-        if mailbox.put(frames.into_iter().map(|frame| Mail::Frame { connection: self.id, frame })) {
-            rooms.schedule(mailbox);
+        let mut frames = frames.into_iter();
+        while frames.len() > 0 {
+            let admitted = mailbox.admit(frames.len().min(DELIVERED_FRAMES)).await;
+            let now: Vec<Received> = frames.by_ref().take(admitted).collect();
+            mailbox.reserve(&now).await;
+            if mailbox.put(now.into_iter().map(|frame| Mail::Frame { connection: self.id, frame })) {
+                rooms.schedule(mailbox);
+            }
         }
     }
 

@@ -28,9 +28,6 @@ use crate::ws::{Decoder, Fault, Incoming, Opcode};
 /// What is read from a socket at once. Each thread has one such buffer for all its sockets.
 const READ_BYTES: usize = 64 << 10;
 
-/// Frames that are handed to a room at once: fewer than the places in its queue, however large they are.
-const DELIVERED_FRAMES: usize = 256;
-
 /// A server sends a ping when it has heard nothing for so long (SPEC 8.26).
 const PING: Duration = Duration::from_millis(limits::PING_MS);
 
@@ -102,6 +99,9 @@ async fn write(connection: &Connection, outbox: &Outbox) -> Ended {
 /// Is ready when the client has shown for too long by nothing that it is there. A socket whose other end just vanished never says so.
 async fn until_silent(outbox: &Outbox) {
     loop {
+        if outbox.is_paused() {
+            outbox.hear();
+        }
         let silent_for = outbox.silent_for();
         if silent_for >= PING * DEAD_PINGS {
             tracing::debug!("the client is not there any more");
@@ -152,20 +152,10 @@ impl Reader {
             for payload in arrived.pings {
                 outbox.control(Opcode::Pong, payload);
             }
-            if let Some(wait) = bucket.as_mut().and_then(|bucket| bucket.take(arrived.count, Instant::now())) {
-                sleep(wait).await;
-            }
-            match &mut self.gate {
-                None => deliver(connection, arrived.frames).await,
-                Some(gate) => {
-                    for frame in arrived.frames {
-                        let frame = connection.pass(gate, frame).await;
-                        connection.deliver(vec![frame]).await;
-                        // The app's time is not the client's silence.
-                        outbox.hear();
-                    }
-                }
-            }
+            // Meanwhile it is not read: that is not the client's silence.
+            outbox.pause();
+            self.deliver(connection, &mut bucket, arrived.frames).await;
+            outbox.resume();
             if let Some(ended) = arrived.ended {
                 return ended;
             }
@@ -175,6 +165,27 @@ impl Reader {
                 Ok(arrived) => arrived,
                 Err(_) => return Ended::Broken,
             };
+        }
+    }
+
+    /// Hands frames to the room, as fast as they may come, and when the room has places for them.
+    async fn deliver(&mut self, connection: &Connection, bucket: &mut Option<Bucket>, frames: Vec<Received>) {
+        let mut frames = frames.into_iter();
+        while frames.len() > 0 {
+            let admitted = match bucket {
+                None => frames.len(),
+                Some(bucket) => bucket.admit(frames.len()).await,
+            };
+            let now = frames.by_ref().take(admitted);
+            match &mut self.gate {
+                None => connection.deliver(now.collect()).await,
+                Some(gate) => {
+                    for frame in now {
+                        let frame = connection.pass(gate, frame).await;
+                        connection.deliver(vec![frame]).await;
+                    }
+                }
+            }
         }
     }
 
@@ -241,17 +252,6 @@ impl Reader {
         }
         // Until the client ends the stream too. What it still sends is of no use.
         while poll_fn(|cx| discard(outbox.transport(), cx)).await.is_ok_and(|read| read > 0) {}
-    }
-}
-
-/// Hands frames to the room, when the room has places for them.
-async fn deliver(connection: &Connection, frames: Vec<Received>) {
-    if frames.len() <= DELIVERED_FRAMES {
-        return connection.deliver(frames).await;
-    }
-    let mut frames = frames.into_iter().peekable();
-    while frames.peek().is_some() {
-        connection.deliver(frames.by_ref().take(DELIVERED_FRAMES).collect()).await;
     }
 }
 
@@ -326,6 +326,19 @@ mod tests {
         let heard = (PING - Duration::from_millis(1)) * 10 + PING * 2;
         let dead = start.elapsed() - heard;
         assert!(dead >= PING * DEAD_PINGS && dead <= PING * (DEAD_PINGS + 1), "{dead:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn spec_8_26_while_the_server_does_not_read_a_client_is_not_silent() {
+        let (outbox, _client) = socket().await;
+        outbox.pause();
+        let start = Instant::now();
+        let read_again = async {
+            sleep(PING * DEAD_PINGS * 3).await;
+            outbox.resume();
+        };
+        tokio::join!(read_again, until_silent(&outbox));
+        assert!(start.elapsed() >= PING * DEAD_PINGS * 6, "{:?}", start.elapsed());
     }
 
     #[test]
