@@ -83,7 +83,8 @@ fn p3_what_leaves_before_it_is_synced_is_caught() {
 
 #[test]
 fn p4_a_number_that_is_not_stored_is_caught() {
-    caught(Tamper::ForgetNumbers, &[Promise::P4], 12);
+    // What was applied is run again, and rejected then: that looks like a rejected action that stayed.
+    caught(Tamper::ForgetNumbers, &[Promise::P4, Promise::P5], 5);
 }
 
 #[test]
