@@ -76,10 +76,11 @@ async fn run(options: Options) -> Result<(), String> {
     // What is wrong with the options is said before anything is touched.
     let token = options.admin.as_ref().map(|_| admin_token(options.admin_token_file.as_deref())).transpose()?;
     let page = page::routes(&options.web)?;
+    let data = std::path::absolute(&options.data).unwrap_or_else(|_| options.data.clone());
     let server = Server::builder().data(options.data).party("todos", || Todos).build().map_err(|e| e.to_string())?;
-    let listener = bind(&options.listen).await?;
+    let listener = bind(&options.listen, "--listen").await?;
     if let (Some(address), Some(token)) = (&options.admin, token) {
-        let (listener, server) = (bind(address).await?, server.clone());
+        let (listener, server) = (bind(address, "--admin").await?, server.clone());
         if let Ok(address) = listener.local_addr() {
             eprintln!("admin interface on http://{address}");
         }
@@ -87,6 +88,7 @@ async fn run(options: Options) -> Result<(), String> {
     }
     let address = listener.local_addr().map_err(|error| error.to_string())?;
     let stop = stop_signal().map_err(|error| format!("cannot wait for signals: {error}"))?;
+    eprintln!("data in {}", data.display());
     // Whoever started this may wait for the line. If nobody reads it, nobody does.
     let _ = writeln!(io::stdout(), "listening on http://{address}").and_then(|()| io::stdout().flush());
     let app = server.router().merge(server.health_router()).merge(page);
@@ -97,8 +99,9 @@ async fn run(options: Options) -> Result<(), String> {
     server.serve_app(listener, app, stop).await.map_err(|error| error.to_string())
 }
 
-async fn bind(address: &str) -> Result<TcpListener, String> {
-    TcpListener::bind(address).await.map_err(|error| format!("cannot listen on {address}: {error}"))
+async fn bind(address: &str, option: &str) -> Result<TcpListener, String> {
+    let failed = |error| format!("cannot listen on {address}: {error}; choose another address with {option}");
+    TcpListener::bind(address).await.map_err(failed)
 }
 
 /// The token of the admin interface: never an argument, which everybody on the machine can read.

@@ -37,13 +37,18 @@ fn command(folder: &Path, listen: &str) -> Command {
     command
 }
 
-/// Starts the program, and waits until it says where it listens.
+/// Starts the program, and waits until it says where its data is and where it listens.
 fn start(folder: &Path) -> (Child, SocketAddr) {
     let mut child = command(folder, "127.0.0.1:0").spawn().unwrap();
     let mut line = String::new();
     BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
     let address = line.strip_prefix("listening on http://").and_then(|line| line.strip_suffix('\n'));
-    (child, address.expect(&line).parse().unwrap())
+    let address = address.expect(&line).parse().unwrap();
+    // Said before, and nothing behind it yet: so nothing is left in this buffer.
+    line.clear();
+    BufReader::new(child.stderr.as_mut().unwrap()).read_line(&mut line).unwrap();
+    assert_eq!(line, format!("data in {}\n", folder.join("data").display()));
+    (child, address)
 }
 
 fn signal(child: &Child, name: &str) {
@@ -162,7 +167,8 @@ fn what_it_needs_and_lacks_it_says_in_one_line() {
 
     let taken = TcpListener::bind(address).or_else(|_| TcpListener::bind("127.0.0.1:0")).unwrap();
     let taken = taken.local_addr().map(|address| (taken, address)).unwrap();
-    assert!(refusal(command(folder.path(), &taken.1.to_string())).contains("cannot listen on"));
+    let text = refusal(command(folder.path(), &taken.1.to_string()));
+    assert!(text.contains("cannot listen on") && text.contains("--listen"), "{text}");
 
     std::fs::remove_dir_all(folder.path().join("data")).unwrap();
     std::fs::write(folder.path().join("data"), "a file").unwrap();
