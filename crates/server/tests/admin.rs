@@ -11,6 +11,8 @@ use partysync_sqlite::{Options, SqliteDb};
 use serde_json::{Value, json};
 use support::operator::{Operator, ask};
 use support::{Client, PATIENCE, Served, act, files, ids, serve, serve_with};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 
 const LOBBY: &str = "/rooms/notes/lobby";
 
@@ -108,9 +110,10 @@ async fn rooms_are_listed_by_party_and_in_pages() {
     }
     assert_eq!(operator.json("/rooms/notes").await, json!({"rooms": ["a", "b", "c%20d", "e"], "next": null}));
     assert_eq!(operator.json("/rooms/notes?limit=3").await, json!({"rooms": ["a", "b", "c%20d"], "next": "c%20d"}));
-    // What is asked for is a name as it stands in a path, so its % is written as %25.
-    let rest = operator.json("/rooms/notes?limit=3&after=c%2520d").await;
+    // What is asked for is a name as it stands in a path.
+    let rest = operator.json("/rooms/notes?limit=3&after=c%20d").await;
     assert_eq!(rest, json!({"rooms": ["e"], "next": null}));
+    assert_eq!(operator.get("/rooms/notes?after=a&limit=1").await.status, 400, "limit could be of the name");
     for limit in ["0", "1001", "x", ""] {
         assert_eq!(operator.get(&format!("/rooms/notes?limit={limit}")).await.status, 400, "{limit}");
     }
@@ -118,6 +121,27 @@ async fn rooms_are_listed_by_party_and_in_pages() {
     assert_eq!(operator.ask("DELETE", "/rooms/notes/c%20d?confirm=c d", b"").await.status, 400);
     assert_eq!(operator.ask("DELETE", "/rooms/notes/c%20d?confirm=c%20d", b"").await.status, 200);
     assert_eq!(operator.json("/rooms/notes").await["rooms"], json!(["a", "b", "e"]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_room_is_on_one_page_whatever_its_name_is() {
+    let (served, operator) = served().await;
+    let all = ["a", "a%20b", "a&b", "a&confirm=b", "a=b", "x+y", "z"];
+    for room in all {
+        Client::join(served.address, room).await.0.put("a").await;
+    }
+    let mut page = operator.json("/rooms/notes?limit=1").await;
+    for (at, room) in all.iter().enumerate() {
+        assert_eq!(page["rooms"], json!([room]));
+        match page["next"].as_str() {
+            Some(next) => page = operator.json(&format!("/rooms/notes?limit=1&after={next}")).await,
+            None => assert_eq!(at, all.len() - 1),
+        }
+    }
+    for room in all {
+        let path = format!("/rooms/notes/{room}?confirm={room}");
+        assert_eq!(operator.ask("DELETE", &path, b"").await.status, 200, "{room}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -261,6 +285,26 @@ async fn a_room_is_restored_where_there_is_none_and_under_another_name_if_that_i
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_does_not_come_to_its_end_keeps_no_server_from_stopping() {
+    let (served, operator) = served().await;
+    let mut stalls = TcpStream::connect(operator.address).await.unwrap();
+    let Operator { token, .. } = &operator;
+    let head =
+        format!("PUT {LOBBY} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nContent-Length: 9\r\n\r\nS");
+    stalls.write_all(head.as_bytes()).await.unwrap();
+    let staged = served.data.path().join("staging.tmp");
+    let comes = async {
+        while std::fs::read_dir(&staged).map_or(0, Iterator::count) == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, comes).await.unwrap();
+    served.server.shutdown().await.unwrap();
+    // From now on none is taken in.
+    assert_eq!(operator.ask("PUT", LOBBY, b"SQLite").await.status, 503);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_room_replaces_none() {
     let (served, operator) = served().await;
     let (mut ann, _) = Client::join(served.address, "lobby").await;
@@ -291,6 +335,7 @@ async fn what_is_no_room_replaces_none() {
         let answer = operator.ask("PUT", &format!("{LOBBY}?replace=true"), file).await;
         assert_eq!(answer.status, 422, "{what}: {}", answer.text());
         assert!(answer.text().starts_with("The file "), "{what}: {}", answer.text());
+        assert!(!answer.text().contains("staging.tmp"), "{what}: {}", answer.text());
     }
     assert_eq!(operator.ask("PUT", &format!("{LOBBY}?replace=yes"), &good).await.status, 400);
     ann.put("its socket is open still").await;

@@ -15,7 +15,7 @@ use tokio::fs::File;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::spawn_blocking;
 
-use super::rooms::lease;
+use super::rooms::{lease, lease_of, room_name};
 use super::{Refusal, flag, refused};
 use crate::job::{Order, OrderError};
 use crate::open;
@@ -60,16 +60,22 @@ pub(super) async fn restore(
     request: Request,
 ) -> Result<Response, Refusal> {
     let (replace, rename) = (flag(request.uri(), "replace")?, flag(request.uri(), "rename")?);
-    let (name, lease) = lease(rooms, party, room)?;
+    let name = room_name(rooms, party, room)?;
+    if rooms.is_stopping() {
+        return Err(refused(OrderError::Stopping));
+    }
     if !replace && rooms.data.room_file(&name).exists() {
         return Err(refused(OrderError::Exists));
     }
     let staged = Staged::new(&rooms.data).map_err(failed)?;
     receive(request.into_body(), &staged).await?;
-    let (checking, of) = (Arc::clone(rooms), name.clone());
+    let (checking, of, path) = (Arc::clone(rooms), name.clone(), staged.path().display().to_string());
     let checked = spawn_blocking(move || check(&checking, &of, staged, rename)).await;
-    let from =
-        checked.map_err(|_| refused(OrderError::Lost))?.map_err(|why| (StatusCode::UNPROCESSABLE_ENTITY, why))?;
+    // Where it was put meanwhile is of no use to who sent it.
+    let of_no_use = |why: String| (StatusCode::UNPROCESSABLE_ENTITY, why.replace(&format!("{path}: "), ""));
+    let from = checked.map_err(|_| refused(OrderError::Lost))?.map_err(of_no_use)?;
+    // Not before: an upload that stalls must not keep the server from stopping.
+    let lease = lease_of(rooms, &name)?;
     lease.order(|answer| Order::Restore { from, replace, answer }).await.map_err(refused)?;
     // So that its alarm is known. That it can be opened was tried.
     if let Some(lease) = rooms.lease(&name) {

@@ -98,6 +98,13 @@ fn parameter(uri: &axum::http::Uri, name: &str) -> Option<String> {
     form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
 }
 
+/// A room's name in the query, as it is written in a path: what is decoded could be another room's. It may have a `&`, so it is
+/// all that follows.
+fn raw_name<'u>(uri: &'u axum::http::Uri, parameter: &str) -> Option<&'u str> {
+    let (query, key) = (uri.query()?, format!("{parameter}="));
+    query.strip_prefix(&key).or_else(|| Some(query.split_once(&format!("&{key}"))?.1))
+}
+
 /// Whether a parameter of the query is `true`.
 ///
 /// # Errors

@@ -8,7 +8,7 @@ use partysync_protocol::limits;
 use partysync_room::{Inspection, RoomName};
 use serde::Serialize;
 
-use super::{Refusal, json, parameter, refused};
+use super::{Refusal, json, parameter, raw_name, refused};
 use crate::job::{Order, OrderError};
 use crate::rooms::{Lease, Rooms};
 use crate::staging;
@@ -45,13 +45,16 @@ pub(super) fn parties(rooms: &Rooms) -> Response {
 /// The rooms of a party, by their names' bytes.
 pub(super) async fn list(rooms: &Rooms, party: &str, uri: &Uri) -> Result<Response, Refusal> {
     check_party(rooms, party)?;
-    let after = parameter(uri, "after");
+    let after = raw_name(uri, "after");
+    if after.is_some_and(|after| after.contains("&limit=")) {
+        return Err((StatusCode::BAD_REQUEST, "after comes last: all that follows it is a name.".to_owned()));
+    }
     let limit = match parameter(uri, "limit").map(|limit| limit.parse::<usize>()) {
         None => PAGE,
         Some(Ok(limit @ 1..=PAGE)) => limit,
         Some(_) => return Err((StatusCode::BAD_REQUEST, format!("limit is a number from 1 to {PAGE}."))),
     };
-    let found = rooms.registry.list(party, after.as_deref(), limit + 1).await;
+    let found = rooms.registry.list(party, after, limit + 1).await;
     let mut names = found.map_err(|error| refused(OrderError::from(error)))?;
     let there_are_more = names.len() > limit;
     names.truncate(limit);
@@ -71,9 +74,7 @@ pub(super) async fn inspect(rooms: &Arc<Rooms>, party: &str, room: &str) -> Resu
 
 /// Deletes a room, if its name is said twice.
 pub(super) async fn delete(rooms: &Arc<Rooms>, party: &str, room: &str, uri: &Uri) -> Result<Response, Refusal> {
-    // Compared as it is written in the path: what is decoded could be another room's.
-    let confirmed = uri.query().and_then(|query| query.split('&').find_map(|pair| pair.strip_prefix("confirm=")));
-    if confirmed != Some(room) {
+    if raw_name(uri, "confirm") != Some(room) {
         return Err((StatusCode::BAD_REQUEST, format!("To delete this room for good, add ?confirm={room}.")));
     }
     let (name, lease) = lease(rooms, party, room)?;
@@ -83,13 +84,22 @@ pub(super) async fn delete(rooms: &Arc<Rooms>, party: &str, room: &str, uri: &Ur
 
 /// The room of an address, and a lease of it.
 pub(super) fn lease(rooms: &Arc<Rooms>, party: &str, room: &str) -> Result<(RoomName, Lease), Refusal> {
+    let name = room_name(rooms, party, room)?;
+    let lease = lease_of(rooms, &name)?;
+    Ok((name, lease))
+}
+
+/// The room of an address.
+pub(super) fn room_name(rooms: &Rooms, party: &str, room: &str) -> Result<RoomName, Refusal> {
     check_party(rooms, party)?;
     if room.is_empty() || room.len() > limits::ROOM_NAME_BYTES {
         return Err((StatusCode::NOT_FOUND, "No room has such a name.".to_owned()));
     }
-    let name = RoomName::new(party, room);
-    let lease = rooms.lease(&name).ok_or_else(|| refused(OrderError::Stopping))?;
-    Ok((name, lease))
+    Ok(RoomName::new(party, room))
+}
+
+pub(super) fn lease_of(rooms: &Arc<Rooms>, name: &RoomName) -> Result<Lease, Refusal> {
+    rooms.lease(name).ok_or_else(|| refused(OrderError::Stopping))
 }
 
 fn check_party(rooms: &Rooms, party: &str) -> Result<(), Refusal> {
