@@ -7,11 +7,14 @@ use std::time::Duration;
 use partysync_protocol::limits;
 use partysync_room::OutboxItem;
 use tokio::runtime::Handle;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::door::{Pending, caught};
 use crate::mailbox::Mailbox;
 use crate::rooms::Rooms;
+
+/// How long a server that stops waits for what is on its way. Then it is let go, and delivered again when the server is back.
+const LAST_CALL: Duration = Duration::from_secs(5);
 
 type Deliver = Arc<dyn Fn(OutboxItem) -> Pending<Result<(), String>> + Send + Sync>;
 
@@ -51,11 +54,18 @@ pub(crate) fn send(rooms: &Arc<Rooms>, mailbox: &Mailbox, item: OutboxItem) {
         return delivery.tell(item.key, false);
     };
     tracing::debug!(key, tries, "an item of the outbox is delivered");
-    let deliver = Arc::clone(deliver);
+    let (deliver, stops) = (Arc::clone(deliver), rooms.stops());
     runtime.spawn(async move {
         let key = item.key.clone();
         let delivered = timeout(Duration::from_millis(limits::OUTBOX_MS), caught(async { deliver(item).await }));
-        let failure = match delivered.await {
+        let delivered = tokio::select! {
+            delivered = delivered => delivered,
+            () = async { stops.await; sleep(LAST_CALL).await } => {
+                tracing::warn!(key, "the server stops before an item of the outbox is delivered: it comes again");
+                return;
+            }
+        };
+        let failure = match delivered {
             Ok(Some(Ok(()))) => None,
             Ok(Some(Err(error))) => Some(error),
             Ok(None) => Some("on_outbox panicked".to_owned()),

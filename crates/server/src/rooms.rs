@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use partysync_protocol::ErrorCode;
 use partysync_room::{ConnectionId, ConnectionInfo, Request, Response, RoomName};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::timeout;
 
 use crate::clock::{Clock, Ring};
@@ -46,6 +46,8 @@ pub(crate) struct Rooms {
     pub(crate) rooms_wait: AtomicBool,
     map: Mutex<Map>,
     emptied: Notify,
+    /// Whether the server stops, for those who wait for it.
+    stops: watch::Sender<bool>,
     last_connection: AtomicU64,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) health: Health,
@@ -109,6 +111,7 @@ impl Rooms {
                 stopping: false,
             }),
             emptied: Notify::new(),
+            stops: watch::Sender::new(false),
             last_connection: AtomicU64::new(0),
             metrics: Arc::default(),
             health: Health::default(),
@@ -236,6 +239,7 @@ impl Rooms {
             names.iter().for_each(|name| self.refuse(&mut map, name));
             map.rooms.values().map(|entry| Arc::clone(&entry.mailbox)).collect()
         };
+        self.stops.send_replace(true);
         for mailbox in &mailboxes {
             self.send(mailbox, Mail::Stop);
         }
@@ -276,6 +280,15 @@ impl Rooms {
     /// Whether the server stops.
     pub(crate) fn is_stopping(&self) -> bool {
         self.map().stopping
+    }
+
+    /// Is ready when the server stops.
+    pub(crate) fn stops(&self) -> impl Future<Output = ()> + Send + 'static {
+        let mut stops = self.stops.subscribe();
+        async move {
+            // It fails when nothing is left of the server.
+            let _ = stops.wait_for(|stops| *stops).await;
+        }
     }
 
     pub(crate) fn schedule(self: &Arc<Self>, mailbox: &Arc<Mailbox>) {

@@ -135,8 +135,11 @@ impl Server {
 
     /// Lets nobody in any more, finishes what has arrived, closes all sockets with 1012 and all rooms' files.
     ///
-    /// It waits until rooms have finished their work, and up to 5 s for clients to answer the close. The router
-    /// then answers 503.
+    /// It waits until rooms have finished their work, up to 5 s for clients to answer the close, and up to 5 s for
+    /// [`on_outbox`](Builder::on_outbox), whose items are delivered again when the server is back. The router then answers 503.
+    ///
+    /// An action for which [`before_action`](Builder::before_action) still waits is not run and not answered: a version 2
+    /// client sends it again when it is back.
     ///
     /// # Errors
     ///

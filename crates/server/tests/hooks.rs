@@ -332,6 +332,24 @@ async fn p12_a_room_with_an_item_on_its_way_stays_in_memory() {
     until_closed(&room_file(served.data.path())).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn spec_7_10_a_delivery_that_hangs_keeps_no_server_from_stopping() {
+    let (started, mut starts) = mpsc::unbounded_channel();
+    let served = serve_chat(|b| {
+        b.on_outbox("chat", move |_| {
+            let _ = started.send(());
+            std::future::pending::<Result<(), &str>>()
+        })
+    })
+    .await;
+    let mut ann = Client::connect(served.address, "/parties/chat/lobby").await;
+    ann.receive_message().await;
+    ann.send(act("1", json!(["a"]))).await;
+    assert_eq!(ann.receive().await["type"], "success");
+    timeout(PATIENCE, starts.recv()).await.unwrap().unwrap();
+    served.server.shutdown().await.unwrap();
+}
+
 #[test]
 fn an_outbox_without_a_runtime_or_a_party_is_refused() {
     let data = tempfile::tempdir().unwrap();
