@@ -22,9 +22,10 @@ pub struct Request {
 /// The app's response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Response {
-    /// The status, from 200 to 599. Any other is sent as 500.
+    /// The status, from 200 to 599. Any other makes it a 500.
     pub status: u16,
-    /// Headers. One whose name or value HTTP does not allow makes it a 500.
+    /// Headers. One whose name or value HTTP does not allow makes it a 500, and so does `connection`, `content-length`,
+    /// `transfer-encoding` or `upgrade`, which are the home's to say.
     pub headers: Vec<(String, String)>,
     /// The body, at most [`limits::RESPONSE_BYTES`](partysync_protocol::limits::RESPONSE_BYTES) long.
     pub body: Vec<u8>,

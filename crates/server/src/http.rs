@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
 use axum::extract::Request;
-use axum::http::{HeaderValue, StatusCode, Uri, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use hyper::upgrade::OnUpgrade;
-use partysync_protocol::{ErrorCode, Fault, limits};
+use partysync_protocol::{ErrorCode, Fault, WireError, limits, v2};
 use partysync_room::{Admission, ConnectionInfo, Join, Refusal, RoomName};
 use tokio::time::timeout;
 
@@ -20,6 +20,10 @@ use crate::origins::Origins;
 use crate::party::Party;
 use crate::rooms::Rooms;
 use crate::{socket, ws};
+
+/// Headers that are the server's to say: they are about the connection, or about how the body is sent.
+const OF_THE_CONNECTION: [HeaderName; 4] =
+    [header::CONNECTION, header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::UPGRADE];
 
 /// What stands before the rooms.
 pub(crate) struct Front {
@@ -119,8 +123,12 @@ async fn respond(rooms: &Arc<Rooms>, front: &Front, request: Request) -> Result<
     let lease = rooms.lease(&name).ok_or_else(stopping)?;
     lease.open().await.map_err(cannot_open)?;
     let answered = lease.ask(partysync_room::Request::new(join, admission, body)).await;
-    let failed = || (StatusCode::INTERNAL_SERVER_ERROR, ErrorCode::AppError.text().into());
-    response(answered.ok_or_else(failed)?).ok_or_else(failed)
+    let Some(answered) = answered else { return Ok(app_error()) };
+    Ok(response(answered).unwrap_or_else(|why| {
+        tracing::error!(room = %name, why, "the response of on_request cannot be sent");
+        rooms.metrics.reports.add(1);
+        app_error()
+    }))
 }
 
 async fn read_body(body: Body) -> Result<Vec<u8>, Refused> {
@@ -132,14 +140,25 @@ async fn read_body(body: Body) -> Result<Vec<u8>, Refused> {
     }
 }
 
-/// The app's response. `None` if HTTP does not allow it.
-fn response(response: partysync_room::Response) -> Option<Response> {
-    let status = StatusCode::from_u16(response.status).ok().filter(|status| (200..600).contains(&status.as_u16()))?;
-    let mut builder = Response::builder().status(status);
+/// The app's response; or why it cannot be sent.
+fn response(response: partysync_room::Response) -> Result<Response, String> {
+    let status = StatusCode::from_u16(response.status).ok().filter(|status| (200..600).contains(&status.as_u16()));
+    let mut answer = Response::new(Body::from(response.body));
+    *answer.status_mut() = status.ok_or_else(|| format!("its status is {}", response.status))?;
     for (name, value) in &response.headers {
-        builder = builder.header(name, value);
+        let illegal = || format!("its header {name:?} cannot be sent");
+        let value = HeaderValue::from_str(value).map_err(|_| illegal())?;
+        let name = HeaderName::from_bytes(name.as_bytes()).ok().filter(|name| !OF_THE_CONNECTION.contains(name));
+        answer.headers_mut().try_append(name.ok_or_else(illegal)?, value).map_err(|_| "it has too many headers")?;
     }
-    builder.body(Body::from(response.body)).ok()
+    Ok(answer)
+}
+
+/// The app failed: the error as JSON, as the room answers it.
+fn app_error() -> Response {
+    let error = WireError::from(ErrorCode::AppError);
+    let headers = [(header::CONTENT_TYPE, "application/json")];
+    (StatusCode::INTERNAL_SERVER_ERROR, headers, v2::encode(&error)).into_response()
 }
 
 fn stopping() -> Refused {

@@ -17,6 +17,7 @@ use partysync_room::{
 };
 use partysync_server::{Builder, Server};
 use serde_json::{Value, json};
+use support::operator::Operator;
 use support::{Client, Note, PATIENCE, Served, act, listen, room_file, runtime, serve_with, until_closed};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -83,11 +84,11 @@ impl SyncServer for Chat {
                 Ok(Some(Response::json(200, &who)))
             }
             ("GET", "/panic") => panic!("as the test wants"),
-            ("GET", "/wrong") => Ok(Some(Response {
-                status: 200,
-                headers: vec![("bad name".to_owned(), String::new())],
-                body: Vec::new(),
-            })),
+            ("GET", "/header") => {
+                let headers = request.join.param("name").map(|name| (name.to_owned(), "7".to_owned()));
+                Ok(Some(Response { status: 200, headers: headers.into_iter().collect(), body: b"body".to_vec() }))
+            }
+            ("GET", "/status") => Ok(Some(Response { status: 101, headers: Vec::new(), body: Vec::new() })),
             _ => Ok(None),
         }
     }
@@ -178,11 +179,30 @@ async fn spec_14_8_requests_reach_the_app_and_what_they_change_reaches_the_socke
     let body: Value = serde_json::from_str(&body).unwrap();
     let expected = json!({"online": 1, "identity": "rita", "param": " b", "header": "yes"});
     assert_eq!((status, body), (200, expected));
-    for (path, status) in [("", 404), ("/else", 404), ("/panic", 500), ("/wrong", 500), ("/who?token=no", 403)] {
+    for (path, status) in [("", 404), ("/else", 404), ("/panic", 500), ("/who?token=no", 403)] {
         let answer = ask(served.address, &format!("GET /parties/chat/lobby{path} HTTP/1.1"), b"").await;
         assert_eq!(answer.0, status, "{path}: {}", answer.1);
     }
     assert_eq!(ask(served.address, "GET /parties/notes/lobby HTTP/1.1", b"").await.0, 404, "an app without the hook");
+}
+
+#[tokio::test]
+async fn spec_14_8_a_response_that_cannot_be_sent_is_an_error_of_the_app_and_reported() {
+    let served = serve_chat(|b| b).await;
+    let operator = Operator::of(&served.server).await;
+    let get = async |path: &str| ask(served.address, &format!("GET /parties/chat/lobby{path} HTTP/1.1"), b"").await;
+    assert_eq!(get("/header?name=x-seven").await, (200, "body".to_owned()));
+    let wrong = ["/status", "/header?name=bad%20name", "/header?name=content-length", "/header?name=Transfer-Encoding"];
+    let wrong = [wrong.as_slice(), &["/header?name=connection", "/header?name=upgrade"]].concat();
+    for path in &wrong {
+        let (status, body) = get(path).await;
+        assert_eq!(
+            (status, &serde_json::from_str::<Value>(&body).unwrap()["code"]),
+            (500, &json!("app_error")),
+            "{path}"
+        );
+    }
+    assert_eq!(operator.get("/metrics").await.metric("partysync_reports_total"), wrong.len() as f64);
 }
 
 #[tokio::test]
