@@ -13,6 +13,7 @@ use tokio::time::timeout;
 
 use crate::courier::Courier;
 use crate::door::{Pending, caught};
+use crate::metrics::Metrics;
 
 const TIME: Duration = Duration::from_millis(limits::HOOK_MS);
 
@@ -91,20 +92,25 @@ impl After {
     }
 
     /// Starts the hook, and does not wait for it.
-    pub(crate) fn tell(&self, applied: Applied) {
+    pub(crate) fn tell(&self, applied: Applied, metrics: &Arc<Metrics>) {
         let runtime = self.runtime.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let (room, version) = (applied.room.clone(), applied.version);
         let (Some(runtime), Ok(place)) = (runtime, Arc::clone(&self.places).try_acquire_owned()) else {
+            metrics.reports.add(1);
             tracing::error!(%room, version, "as many hooks run after actions as may: this one is left out");
             return;
         };
-        let tell = Arc::clone(&self.tell);
+        let (tell, metrics) = (Arc::clone(&self.tell), Arc::clone(metrics));
         runtime.spawn(async move {
-            match timeout(TIME, caught(async { tell(applied).await })).await {
-                Ok(Some(Ok(()))) => {}
-                Ok(Some(Err(error))) => tracing::error!(%room, version, error, "the hook after an action failed"),
-                Ok(None) => tracing::error!(%room, version, "the hook after an action panicked"),
-                Err(_) => tracing::error!(%room, version, "the hook after an action took too long"),
+            let failure = match timeout(TIME, caught(async { tell(applied).await })).await {
+                Ok(Some(Ok(()))) => None,
+                Ok(Some(Err(error))) => Some(error),
+                Ok(None) => Some("it panicked".to_owned()),
+                Err(_) => Some("it took too long".to_owned()),
+            };
+            if let Some(error) = failure {
+                metrics.reports.add(1);
+                tracing::error!(%room, version, error, "the hook after an action failed");
             }
             drop(place);
         });
@@ -180,8 +186,10 @@ mod tests {
             }
         });
         let applied = |version: usize| attempt().applied(version as u64);
+        let metrics = Arc::default();
         after.run_here();
-        (0..=limits::AFTER_WAITING).for_each(|version| after.tell(applied(version)));
+        (0..=limits::AFTER_WAITING).for_each(|version| after.tell(applied(version), &metrics));
+        assert_eq!(metrics.reports.get(), 1, "the one past the limit is reported");
         for version in 0..limits::AFTER_WAITING {
             assert_eq!(starts.recv().await, Some(version as u64));
         }
@@ -189,8 +197,25 @@ mod tests {
         while after.places.available_permits() == 0 {
             tokio::task::yield_now().await;
         }
-        after.tell(applied(7));
+        after.tell(applied(7), &metrics);
         assert_eq!(starts.recv().await, Some(7), "and not the one that was past the limit");
+    }
+
+    #[tokio::test]
+    async fn spec_13_9_a_hook_that_fails_after_an_action_is_reported() {
+        let after = After::new(|applied: Applied| async move {
+            assert_ne!(applied.version, 2, "as the test wants");
+            if applied.version == 1 { Err("as the test wants") } else { Ok(()) }
+        });
+        after.run_here();
+        let metrics = Arc::default();
+        for (version, reports) in [(0, 0), (1, 1), (2, 2)] {
+            after.tell(attempt().applied(version), &metrics);
+            while after.places.available_permits() < limits::AFTER_WAITING {
+                tokio::task::yield_now().await;
+            }
+            assert_eq!(metrics.reports.get(), reports);
+        }
     }
 
     #[tokio::test]

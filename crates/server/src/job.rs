@@ -355,7 +355,7 @@ impl Desk {
             Effect::WakeAt(at) => self.set_alarm(rooms, mailbox, at),
             Effect::Applied(applied) => {
                 if let Some(after) = rooms.parties.get(mailbox.name.party()).and_then(|p| p.hooks.after.as_ref()) {
-                    after.tell(*applied);
+                    after.tell(*applied, &rooms.metrics);
                 }
             }
             Effect::Report(report) => {
@@ -452,6 +452,7 @@ impl Desk {
     fn drop_room(&mut self, rooms: &Rooms) {
         if let Some(room) = self.room.take() {
             rooms.metrics.rooms_in_memory.down();
+            rooms.metrics.rooms_dropped.add(1);
             drop_room(|| drop(room));
         }
     }

@@ -242,6 +242,7 @@ async fn p7_a_restored_room_goes_on_from_its_backup_and_clients_ahead_of_it_are_
     let answer = operator.ask("PUT", &format!("{LOBBY}?replace=true"), &backup).await;
     assert_eq!((answer.status, answer.text()), (201, "notes/lobby is restored."));
     assert_eq!(ann.drain().await.1, Some(1012), "clients come back");
+    assert_eq!(operator.get("/metrics").await.metric("partysync_rooms_left_total{how=\"dropped\"}"), 1.0);
 
     let (mut ann, rows) = Client::join(served.address, "lobby").await;
     assert_eq!(ids(&rows), ["a", "b"]);

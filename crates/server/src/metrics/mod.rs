@@ -90,6 +90,7 @@ pub(crate) struct Metrics {
     pub(crate) rooms_opened: Counter,
     pub(crate) rooms_evicted: Counter,
     pub(crate) rooms_hibernated: Counter,
+    pub(crate) rooms_dropped: Counter,
     pub(crate) room_panics: Counter,
     /// Rooms that could not be opened, by what clients were told.
     pub(crate) open_failures: ByCode,
@@ -217,8 +218,13 @@ impl Metrics {
         page.gauge("partysync_rooms_in_use", help, now.rooms_in_use as u64);
         page.gauge("partysync_rooms_open", "Rooms in memory, with their file open.", self.rooms_in_memory.get());
         page.counter("partysync_rooms_opened_total", "Times that a room came into memory.", self.rooms_opened.get());
-        let help = "Times that a room left memory, its sockets closed or kept.";
-        let left = [("evicted", self.rooms_evicted.get()), ("hibernated", self.rooms_hibernated.get())];
+        let help = "Times that a room left memory: with no sockets, with sockets that are kept, or since it was replaced or \
+                    deleted or panicked.";
+        let left = [
+            ("evicted", self.rooms_evicted.get()),
+            ("hibernated", self.rooms_hibernated.get()),
+            ("dropped", self.rooms_dropped.get()),
+        ];
         page.counters("partysync_rooms_left_total", help, "how", left);
         let help = "Times that a room could not be opened, by what clients were told.";
         page.counters("partysync_room_open_failures_total", help, "code", self.open_failures.each());
