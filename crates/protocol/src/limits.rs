@@ -102,9 +102,9 @@ pub const TOMBSTONES: u64 = 100_000;
 /// Days until what is private of a deleted row is blanked.
 pub const TOMBSTONE_PAYLOAD_DAYS: i64 = 1;
 /// A room's write-ahead log that is not copied into its file yet, when nothing waits for the room. Past it: it is copied.
-pub const LOG_FILE_IDLE_BYTES: u64 = 8 << 20;
+pub const LOG_FILE_IDLE_BYTES: u64 = 32 << 20;
 /// A room's write-ahead log that is not copied into its file yet, whatever waits for the room. Past it: it is copied.
-pub const LOG_FILE_BYTES: u64 = 32 << 20;
+pub const LOG_FILE_BYTES: u64 = 64 << 20;
 /// Rows in one `snapshot`.
 pub const SNAPSHOT_ROWS: usize = 1_000;
 /// Milliseconds between a client's pings.

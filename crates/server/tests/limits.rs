@@ -268,7 +268,7 @@ async fn spec_11_log_file_idle_bytes_at_the_limit_and_one_past_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn spec_11_log_file_bytes_at_the_limit_and_one_past_it() {
-    const ACTIONS: u32 = 4_000;
+    const ACTIONS: u32 = 8_000;
     /// What one group of these actions may write on top: the row, the action in the log, and what is left of their pages.
     const GROUP_BYTES: u64 = limits::GROUP_ACTIONS as u64 * 4 * TEXT_BYTES as u64;
     const TEXT_BYTES: usize = 7_000;
