@@ -5,7 +5,7 @@
 
 mod support;
 
-use std::time::Instant;
+use std::{net::SocketAddr, time::Instant};
 
 use rustix::process::{Resource, Rlimit, setrlimit};
 use support::{Client, PATIENCE, serve_with};
@@ -26,28 +26,35 @@ async fn until_two_are_left() {
     }
 }
 
+/// A socket in a room, and how often it was refused before another room made place.
+async fn connect_in_the_end(address: SocketAddr, room: &str) -> (Client, u32) {
+    let busy = (503, "The room is busy. Try again soon.".to_owned());
+    let start = Instant::now();
+    let mut refused = 0;
+    loop {
+        until_two_are_left().await;
+        match Client::try_connect(address, &format!("/parties/notes/{room}")).await {
+            Ok(client) => return (client, refused),
+            Err(refusal) => assert_eq!(refusal, busy),
+        }
+        refused += 1;
+        assert!(start.elapsed() < PATIENCE, "no room makes place");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn p8_without_descriptors_a_room_is_refused_and_another_one_makes_place() {
     setrlimit(Resource::Nofile, Rlimit { current: Some(LIMIT), maximum: Some(LIMIT) }).unwrap();
     // More than there are descriptors for.
     let served = serve_with(|builder| builder.open_rooms(1_000)).await;
-    let busy = (503, "The room is busy. Try again soon.".to_owned());
     let mut refused = 0;
     for room in 0..60 {
-        let path = format!("/parties/notes/room-{room}");
-        let start = Instant::now();
-        loop {
-            until_two_are_left().await;
-            match Client::try_connect(served.address, &path).await {
-                Ok(mut client) => break client.put("a").await,
-                Err(refusal) => assert_eq!(refusal, busy),
-            }
-            refused += 1;
-            assert!(start.elapsed() < PATIENCE, "no room makes place");
-        }
+        let (mut client, refusals) = connect_in_the_end(served.address, &format!("room-{room}")).await;
+        refused += refusals;
+        client.put("a").await;
     }
     assert!(refused > 0, "the limit was not met");
     // Nothing is lost of those that made place.
-    until_two_are_left().await;
-    assert_eq!(Client::join(served.address, "room-0").await.1.len(), 1);
+    let (mut client, _) = connect_in_the_end(served.address, "room-0").await;
+    assert_eq!(client.sync().await.len(), 1);
 }
