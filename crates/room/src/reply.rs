@@ -535,24 +535,25 @@ fn patch<'c>(
     v2::patch(room, from, to, changes).into()
 }
 
-/// The version before the first whose time is `time` or later: what a client has that knows all before `time`. `None` if the log
-/// does not say: the time is before the floor's or after the newest.
+/// The version before the one whose time is `time`: what a client has that knows all before `time`. `None` if the log
+/// has no such version: it is below the floor, of another history, or of another room.
 fn version_before(db: &mut dyn Db, floor: Version, head: Head, time: i64) -> Result<Option<Version>, DbError> {
     let Some(oldest) = store::head_at(db, floor)? else { return Ok(None) };
     if time <= oldest.at || time > head.at {
         return Ok(None);
     }
     // Times grow with versions (SPEC 2.5): at(low) < time <= at(high).
-    let (mut low, mut high) = (floor, head.cursor.version);
-    while high - low > 1 {
-        let middle = low + (high - low) / 2;
+    let (mut low, mut high) = (floor, head);
+    while high.cursor.version - low > 1 {
+        let middle = low + (high.cursor.version - low) / 2;
         match store::head_at(db, middle)? {
             Some(entry) if entry.at < time => low = middle,
-            Some(_) => high = middle,
+            Some(entry) => high = entry,
             None => return Ok(None),
         }
     }
-    Ok(Some(low))
+    // Whatever this room sends has the time of a version.
+    Ok((high.at == time).then_some(low))
 }
 
 /// A live row as JSON.

@@ -77,6 +77,50 @@ fn spec_12_1_an_unknown_action_is_an_error_and_nobody_else_hears_of_it() {
 }
 
 #[test]
+fn spec_12_4_a_deleted_row_is_its_id_and_the_time_however_it_was_deleted() {
+    let sql = |statement: &str| v1_action(1, statement, "sql", json!([statement]));
+    let ways = [
+        delete(1, "a"),
+        sql("DELETE FROM items WHERE id = 'a'"),
+        sql("UPDATE items SET name = 'last words', deleted_at = 1 WHERE id = 'a'"),
+    ];
+    for way in ways {
+        let mut world = World::new();
+        world.v1(1);
+        world.v1(2);
+        world.handle(vec![put(1, "a")]);
+        world.handle(vec![way]);
+        let dead = json!([["a", null, null, null, world.now, world.now]]);
+        assert_eq!((&world.sent_to(1)[0]["result"], &world.sent_to(2)[0]["payload"]), (&dead, &dead));
+        // And so it comes to who was away.
+        world.handle(vec![text(2, &json!({"channel": "items", "sync": true, "from": true}))]);
+        assert_eq!((&world.sent_to(2)[0]["payload"], &world.sent_to(2)[1]["payload"]), (&json!([]), &dead));
+    }
+}
+
+#[test]
+fn spec_12_10_what_the_database_says_is_told_to_nobody() {
+    let mut world = World::new();
+    world.v1(1);
+    world.handle(vec![put(1, "a")]);
+    let cases = [
+        ("INSERT INTO items (id, name) VALUES ('a', '')", "A record with this value exists already."),
+        ("INSERT INTO items (id, name) VALUES ('b', NULL)", "The change breaks a rule of the data."),
+        ("INSERT INTO parts (id, item) VALUES (1, 'nobody')", "The change breaks a rule of the data."),
+        ("SELECT nonsense FROM items", "The action failed."),
+        ("SELEKT", "The action failed."),
+        ("DROP TABLE items", "The action failed."),
+        ("INSERT INTO tripwire VALUES (1)", "The change breaks a rule of the data."),
+    ];
+    for (sql, text) in cases {
+        world.handle(vec![v1_action(1, sql, "sql", json!([sql]))]);
+        assert_eq!(world.sent_to(1)[0]["error"], json!([text]), "{sql}");
+    }
+    world.handle(vec![v1_action(1, "panic", "panic", Json::Null)]);
+    assert_eq!(world.sent_to(1)[0]["error"], json!(["The action failed."]));
+}
+
+#[test]
 fn spec_12_6_no_update_reaches_a_connection_before_its_sync_answer() {
     let mut world = World::new();
     world.v1(1);
@@ -128,6 +172,21 @@ fn spec_12_9_any_other_from_gets_everything_that_is_known() {
     for from in [json!(null), json!(0), json!(""), json!(false)] {
         world.handle(vec![text(9, &json!({"channel": "items", "sync": true, "from": from}))]);
         assert_eq!(world.sent_to(9).len(), 1, "{from}: a client that holds nothing needs no tombstones");
+    }
+}
+
+#[test]
+fn spec_12_9_a_time_between_two_versions_is_another_rooms_and_hides_nothing() {
+    let mut world = World::new();
+    world.v1(1);
+    world.handle(vec![put(1, "a")]);
+    let a = world.now;
+    world.now += 1_000;
+    world.handle(vec![put(1, "b")]);
+    let b = world.now;
+    for (from, rows) in [(a, 2), (a + 1, 2), (b - 1, 2), (b, 1)] {
+        world.handle(vec![text(1, &json!({"channel": "items", "sync": true, "from": from}))]);
+        assert_eq!(world.sent_to(1)[0]["payload"].as_array().unwrap().len(), rows, "{}", from - a);
     }
 }
 
