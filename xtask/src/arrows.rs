@@ -28,6 +28,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("partysync", &["partysync-model", "partysync-derive", "partysync-room", "partysync-server", "partysync-protocol"]),
     ("partysync-bench", &["partysync"]),
+    ("partysync-compat", &["partysync"]),
     ("v1-todo", &["partysync"]),
     ("xtask", &[]),
 ];

@@ -12,7 +12,7 @@ const CORES: &[&str] = &["protocol", "model", "room", "client"];
 const MAY_BE_UNSAFE: &str = "crates/sim/src/";
 
 /// Where the repository's Rust is.
-pub(crate) const FOLDERS: &[&str] = &["bench", "crates", "examples", "xtask"];
+pub(crate) const FOLDERS: &[&str] = &["bench", "compat", "crates", "examples", "xtask"];
 
 pub(crate) fn check(root: &Path) -> Result<Vec<String>, String> {
     let mut findings = same_lints(root)?;

@@ -1,0 +1,104 @@
+// The servers that the tests talk to: each a process of its own on fresh data, killed by its own handle.
+
+import { spawn } from "node:child_process";
+import { existsSync, mkdirSync } from "node:fs";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+
+const COMPAT = fileURLToPath(new URL("..", import.meta.url));
+const START_MS = 20_000;
+
+export class Server {
+  /** `ours` or `original`. */
+  name;
+  /** Such as 127.0.0.1:4711. */
+  host;
+  stderr = "";
+  #process;
+  #gone;
+  #data;
+
+  /** Ours; options such as `["--connection-rate", "20"]`. */
+  static ours(...options) {
+    // A relative path means the same wherever the tests are started from.
+    const program = path.resolve(COMPAT, process.env.PARTYSYNC_COMPAT ?? "../target/debug/partysync-compat");
+    return Server.#start("ours", program, (data) => ["--data", data, ...options]);
+  }
+
+  /** The model of the original. */
+  static original() {
+    const disk = (data) => {
+      mkdirSync(path.join(data, "disk"));
+      return `--directory-path=disk=${path.join(data, "disk")}`;
+    };
+    const config = path.join(COMPAT, "original/config.capnp");
+    return Server.#start("original", workerd(), (data) => ["serve", "--control-fd=1", disk(data), config]);
+  }
+
+  /** SIGKILL, which leaves it no moment to save anything; its data goes too. */
+  async kill() {
+    this.#process.kill("SIGKILL");
+    await this.#gone;
+    await rm(this.#data, { recursive: true, force: true });
+  }
+
+  /** Fails if it ended by itself, or if a thread of it panicked. */
+  check() {
+    if (this.#process.exitCode !== null || this.#process.signalCode !== null) throw this.#story("ended by itself");
+    if (/panicked at/.test(this.stderr)) throw this.#story("panicked");
+  }
+
+  static async #start(name, program, args) {
+    const server = new Server();
+    server.name = name;
+    server.#data = await mkdtemp(path.join(tmpdir(), "partysync-compat-"));
+    server.#process = spawn(program, args(server.#data), { stdio: ["ignore", "pipe", "pipe"] });
+    process.once("exit", () => server.#process.kill("SIGKILL"));
+    server.#process.stderr.on("data", (bytes) => (server.stderr += bytes));
+    // "close" rather than "exit": by then all of stderr has been read.
+    server.#gone = new Promise((resolve) => server.#process.once("close", resolve));
+    try {
+      server.host = await server.#ready();
+      return server;
+    } catch (error) {
+      await server.kill();
+      throw error;
+    }
+  }
+
+  #ready() {
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => fail(`did not say within ${START_MS} ms that it listens`), START_MS);
+      const fail = (what) => {
+        clearTimeout(timer);
+        reject(this.#story(what));
+      };
+      this.#process.once("error", (error) => fail(`could not be started: ${error.message}`));
+      this.#gone.then((code) => fail(`exited with ${code} before it listened`));
+      createInterface({ input: this.#process.stdout }).on("line", (line) => {
+        // Ours says it in words, workerd as JSON.
+        const port = /^listening on http:\/\/127\.0\.0\.1:(\d+)$|"event":"listen".*"port":(\d+)/.exec(line);
+        if (port === null) return;
+        clearTimeout(timer);
+        resolve(`127.0.0.1:${port[1] ?? port[2]}`);
+      });
+    });
+  }
+
+  #story(what) {
+    return new Error(`${this.name} ${what}. Its stderr:\n${this.stderr || "(nothing)"}`);
+  }
+}
+
+/** The workerd that PARTYSYNC_WORKERD names, else the one that npm installed. */
+function workerd() {
+  if (process.env.PARTYSYNC_WORKERD) return process.env.PARTYSYNC_WORKERD;
+  const machine = { x64: "64", arm64: "arm64" }[process.arch];
+  const folder = path.join(COMPAT, `node_modules/@cloudflare/workerd-${process.platform}-${machine}`);
+  const program = path.join(folder, "bin/workerd");
+  if (!existsSync(program)) throw new Error(`no workerd for this machine in ${folder}: set PARTYSYNC_WORKERD to one`);
+  return program;
+}
