@@ -5,6 +5,8 @@ import { EventEmitter, once } from "node:events";
 
 import WebSocket from "ws";
 
+import { Screen } from "./screen.js";
+
 /** What has not come by then does not come. Far more than anything takes, since machines may be busy. */
 const PATIENCE_MS = 30_000;
 
@@ -21,6 +23,8 @@ export class Client {
   socket;
   /** All text frames as they came. */
   texts = [];
+  /** What an unmodified client would show by now. */
+  screen = new Screen();
   #frames = [];
   // A test may wait for many answers at once.
   #news = new EventEmitter().setMaxListeners(0);
@@ -97,11 +101,11 @@ export class Client {
     return this.next("an answer to a sync", (frame) => frame.sync === true);
   }
 
-  /** The first frame not looked at yet that fits. Those before it count as looked at. */
+  /** The first frame not looked at yet that fits. Those before it are still to be looked at. */
   async next(what, fits = () => true, patience = PATIENCE_MS) {
     const look = () => {
       const index = this.#frames.findIndex(fits);
-      return index < 0 ? undefined : this.#frames.splice(0, index + 1).at(-1);
+      return index < 0 ? undefined : this.#frames.splice(index, 1)[0];
     };
     return this.#until(what, look, patience);
   }
@@ -147,6 +151,7 @@ export class Client {
     const frame = JSON.parse(text);
     // The original tells everybody of an action that changed nothing, such as that of `heard`.
     if (server.name === "original" && frame.broadcast && frame.payload?.length === 0) return;
+    this.screen.hear(frame);
     this.#frames.push(frame);
   }
 

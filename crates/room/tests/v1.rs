@@ -28,6 +28,19 @@ fn spec_12_1_an_ack_has_the_row_and_others_get_an_update() {
 }
 
 #[test]
+fn spec_12_1_a_room_that_is_emptied_names_each_row() {
+    let mut world = World::new();
+    world.v1(1);
+    world.v1(2);
+    world.handle(vec![put(1, "a"), put(1, "b")]);
+    world.handle(vec![v1_action(1, "x", "sql", json!(["DELETE FROM items"]))]);
+    let sent = world.sent_to(2);
+    let dead = |id: &str| json!([id, null, null, null, world.now, world.now]);
+    assert_eq!(sent.len(), 1, "{sent:?}");
+    assert_eq!((&sent[0]["type"], &sent[0]["payload"]), (&json!("update"), &json!([dead("a"), dead("b")])));
+}
+
+#[test]
 fn spec_12_2_every_text_frame_is_answered_and_ids_are_echoed_as_they_came() {
     let mut world = World::new();
     world.v1(1);
