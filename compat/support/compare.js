@@ -52,3 +52,8 @@ export function same(title, run) {
 export function ours(title, run) {
   test(`${title} [ours]`, () => run(servers.ours));
 }
+
+/** Something that the original gets wrong, and that would take too long to see ours do right. */
+export function wrong(title, run) {
+  test(`${title} [the original]`, () => run(servers.original));
+}
