@@ -15,6 +15,9 @@ use crate::limits::JSON_DEPTH;
 /// The version's number in `hello` and `welcome`.
 pub const VERSION: u32 = 2;
 
+/// The WebSocket subprotocol that asks for version 2 (SPEC 8.2).
+pub const SUBPROTOCOL: &str = "partysync.v2";
+
 /// A field that is there, even if it is null.
 pub(crate) fn present<'de: 'a, 'a, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'a RawValue>, D::Error> {
     <&'a RawValue>::deserialize(deserializer).map(Some)

@@ -14,11 +14,13 @@ pub(crate) struct Connection {
     pub(crate) protocol: Protocol,
     /// What the app sent it before it said what it speaks (SPEC 14.6).
     pub(crate) early: Vec<Arc<str>>,
+    /// It carries another room, where it was welcomed: it leaves this one for good.
+    pub(crate) is_further: bool,
 }
 
 impl Connection {
     pub(crate) fn new(info: Arc<ConnectionInfo>, protocol: Protocol) -> Self {
-        Connection { info, protocol, early: Vec::new() }
+        Connection { info, protocol, early: Vec::new(), is_further: false }
     }
 
     /// Keeps a message of the app for when it turns out that it should have been sent otherwise.
@@ -37,6 +39,8 @@ pub(crate) enum Protocol {
     Unknown,
     /// Version 1, with the channels it has had an answer for, a bit each.
     V1 { synced: u64 },
+    /// Version 2, by its subprotocol. `hello` has to come first.
+    Greeting,
     /// Version 2, welcomed; in the room if it has joined.
     V2 { joined: Option<Joined> },
     /// The room has it closed: nothing that it sends counts any more.
@@ -69,6 +73,12 @@ impl Connections {
     pub(crate) fn open(&mut self, id: ConnectionId, info: Arc<ConnectionInfo>) {
         self.all.insert(id, Connection::new(info, Protocol::Unknown));
         self.listeners_changed();
+    }
+
+    /// A socket that is known to speak version 2.
+    pub(crate) fn open_v2(&mut self, id: ConnectionId, info: Arc<ConnectionInfo>, is_further: bool) {
+        let protocol = if is_further { Protocol::V2 { joined: None } } else { Protocol::Greeting };
+        self.restore(id, Connection { is_further, ..Connection::new(info, protocol) });
     }
 
     pub(crate) fn close(&mut self, id: ConnectionId) {

@@ -35,6 +35,15 @@ pub enum Event {
         /// What is known of it.
         info: ConnectionInfo,
     },
+    /// A socket was opened that speaks version 2, as the home knows: by its subprotocol, or because it carries another room already.
+    OpenedV2 {
+        /// Which.
+        connection: ConnectionId,
+        /// What is known of it.
+        info: ConnectionInfo,
+        /// It carries another room, where it was welcomed. When it leaves this one, that is for good: see [`Effect::Leave`].
+        is_further: bool,
+    },
     /// A socket that the room had when it [hibernated](crate::Room::hibernate) is still there.
     Restored {
         /// Which. It may have another id than before.
@@ -161,7 +170,8 @@ pub enum Effect {
         /// The text.
         frame: Frame,
     },
-    /// Close a socket.
+    /// Close a socket. If it carries other rooms they go on: it is sent [`Left::of_close`](partysync_protocol::v2::Left::of_close) in
+    /// place of that, and forgotten as after [`Effect::Leave`].
     Close {
         /// Which.
         connection: ConnectionId,
@@ -169,6 +179,13 @@ pub enum Effect {
         code: u16,
         /// In words.
         reason: Cow<'static, str>,
+    },
+    /// A socket that carries other rooms leaves this one, with this last frame. [`Event::Closed`] is to follow.
+    Leave {
+        /// Which.
+        connection: ConnectionId,
+        /// Its `left`.
+        frame: Frame,
     },
     /// Deliver an item of the outbox, and say with [`Event::Delivered`] or [`Event::DeliverFailed`] what became of it, within
     /// [`limits::OUTBOX_MS`](partysync_protocol::limits::OUTBOX_MS). Meanwhile the room should not leave memory.

@@ -26,6 +26,9 @@ pub struct ConnectionState {
     /// The app's.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "raw")]
     state: Option<Arc<str>>,
+    /// See [`Event::OpenedV2`](crate::Event::OpenedV2).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    is_further: bool,
 }
 
 /// What a socket spoke.
@@ -35,6 +38,8 @@ enum Spoken {
     Nothing,
     /// Version 1, with the stored numbers of the channels that it has had an answer for.
     V1(Vec<i64>),
+    /// Nothing yet, and version 2 it must be.
+    Greeting,
     /// Version 2, not in the room.
     V2,
     Joined {
@@ -83,13 +88,14 @@ impl<S: SyncServer, D: Db> Room<S, D> {
         let all = self.connections.take_all();
         let states = all
             .into_iter()
-            .map(|(id, Connection { info, protocol, .. })| {
+            .map(|(id, Connection { info, protocol, is_further, .. })| {
                 let spoken = match protocol {
                     Protocol::Unknown => Spoken::Nothing,
                     Protocol::V1 { synced } => {
                         let bits = (0..u64::BITS as usize).filter(|bit| synced & 1 << bit != 0);
                         Spoken::V1(bits.filter_map(number_of).collect())
                     }
+                    Protocol::Greeting => Spoken::Greeting,
                     Protocol::V2 { joined: None } => Spoken::V2,
                     Protocol::V2 { joined: Some(Joined { client, known, born, .. }) } => {
                         Spoken::Joined { client, known, born }
@@ -98,7 +104,7 @@ impl<S: SyncServer, D: Db> Room<S, D> {
                 };
                 let member = self.members.get(id).unwrap_or_else(|| Member::new(Arc::clone(&info)));
                 let Member { tags, state, .. } = member;
-                (id, ConnectionState { info: Arc::unwrap_or_clone(info), spoken, held, tags, state })
+                (id, ConnectionState { info: Arc::unwrap_or_clone(info), spoken, held, tags, state, is_further })
             })
             .collect();
         (states, self.db)
@@ -106,7 +112,7 @@ impl<S: SyncServer, D: Db> Room<S, D> {
 
     /// A socket is there again. What it missed was made by `on_start` as the room woke.
     pub(crate) fn restored(&mut self, id: ConnectionId, state: ConnectionState) -> Reply {
-        let ConnectionState { info, spoken, held, tags, state } = state;
+        let ConnectionState { info, spoken, held, tags, state, is_further } = state;
         let info = Arc::new(info);
         let protocol = match spoken {
             Spoken::Nothing => Protocol::Unknown,
@@ -114,6 +120,7 @@ impl<S: SyncServer, D: Db> Room<S, D> {
                 let synced = self.channels.iter().enumerate().filter(|(_, c)| numbers.contains(&c.number));
                 Protocol::V1 { synced: synced.fold(0, |bits, (index, _)| bits | 1 << index) }
             }
+            Spoken::Greeting => Protocol::Greeting,
             Spoken::V2 => Protocol::V2 { joined: None },
             Spoken::Joined { client, known, born } => {
                 Protocol::V2 { joined: Some(Joined { client, known, born, live: true }) }
@@ -126,7 +133,7 @@ impl<S: SyncServer, D: Db> Room<S, D> {
                     self.members.arrive(id, Member::restored(Arc::clone(&info), tags, state));
                     self.members.commit();
                 }
-                self.connections.restore(id, Connection::new(info, protocol));
+                self.connections.restore(id, Connection { is_further, ..Connection::new(info, protocol) });
                 Reply::Frames(id, frames)
             }
             Ok(None) | Err(_) => {

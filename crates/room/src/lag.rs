@@ -41,7 +41,7 @@ impl<S: SyncServer, D: Db> Room<S, D> {
             Protocol::V2 { joined: Some(Joined { live: true, .. }) } if since < self.head.cursor.version => {
                 Ok(Some(vec![self.catch_up(since)?]))
             }
-            Protocol::V2 { .. } | Protocol::Unknown | Protocol::Closing => Ok(Some(Vec::new())),
+            Protocol::V2 { .. } | Protocol::Unknown | Protocol::Greeting | Protocol::Closing => Ok(Some(Vec::new())),
         }
     }
 

@@ -241,6 +241,8 @@ impl<S: SyncServer, D: Db> Room<S, D> {
                     connection.keep_early(text);
                     plain.push(*id);
                 }
+                // It ignores what comes before `welcome`.
+                Protocol::Greeting => connection.keep_early(text),
                 Protocol::V2 { .. } => wrapped.push(*id),
                 Protocol::V1 { .. } => plain.push(*id),
                 Protocol::Closing => {}

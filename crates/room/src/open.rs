@@ -109,6 +109,7 @@ impl<S: SyncServer, D: Db> Room<S, D> {
             groups_with_savepoints: 0,
             alarm_failures: 0,
             alarm_retry_at: None,
+            socket_rooms: 1,
             must_reopen: false,
         })
     }

@@ -136,9 +136,7 @@ impl<S: SyncServer, D: Db> Room<S, D> {
                     self.join(connection, client, cursor, born, effects)
                 }
                 Reply::Leave(to, error) => {
-                    self.connections.set_joined(to, None);
-                    let left = v2::Left { room: self.name.address().into(), error };
-                    effects.push(Effect::Send { to, frame: v2::encode(&left).into() });
+                    self.leave(to, error, effects);
                 }
                 Reply::Action { connection, work, reply } => {
                     let Some(ran) = ran.get(work) else { continue };
@@ -393,10 +391,20 @@ impl<S: SyncServer, D: Db> Room<S, D> {
                 effects.extend(frames.into_iter().map(|frame| Effect::Send { to, frame }));
             }
             Err(error) => {
-                self.connections.set_joined(to, None);
-                let left = v2::Left { room: self.name.address().into(), error: Some(error) };
-                effects.push(Effect::Send { to, frame: v2::encode(&left).into() });
+                self.leave(to, Some(error), effects);
             }
+        }
+    }
+
+    /// Puts a connection out of the room: for good, if its socket carries other rooms.
+    fn leave(&mut self, to: ConnectionId, error: Option<WireError>, effects: &mut Vec<Effect>) {
+        let frame = v2::encode(&v2::Left { room: self.name.address().into(), error }).into();
+        if self.connections.get_mut(to).is_some_and(|c| c.is_further) {
+            self.connections.set_closing(to);
+            effects.push(Effect::Leave { connection: to, frame });
+        } else {
+            self.connections.set_joined(to, None);
+            effects.push(Effect::Send { to, frame });
         }
     }
 
@@ -493,9 +501,7 @@ impl<S: SyncServer, D: Db> Room<S, D> {
             Outcome::Repeated { version } => v2::ack(room, number, version.unwrap_or(self.head.cursor.version)),
             Outcome::Rejected(error) => v2::encode(&v2::Reject { room: room.into(), number, error: error.clone() }),
             Outcome::Unsettled(error) if error.code == ErrorCode::ClientTaken.as_str() => {
-                self.connections.set_joined(to, None);
-                let error = Some(error.clone());
-                v2::encode(&v2::Left { room: self.name.address().into(), error })
+                return self.leave(to, Some(error.clone()), effects);
             }
             Outcome::Unsettled(error) => {
                 v2::encode(&v2::Later { room: room.into(), number, after_ms: LATER_MS, error: error.clone() })

@@ -93,6 +93,8 @@ pub struct Room<S, D> {
     pub(crate) alarm_failures: u32,
     /// When it runs again after a failure.
     pub(crate) alarm_retry_at: Option<Millis>,
+    /// See [`Room::set_socket_rooms`].
+    pub(crate) socket_rooms: usize,
     /// See [`Room::must_reopen`].
     pub(crate) must_reopen: bool,
 }
@@ -129,6 +131,12 @@ impl<S: SyncServer, D: Db> Room<S, D> {
         self.must_reopen
     }
 
+    /// How many rooms one of the home's sockets may carry, this one among them: what `welcome` says. It is 1 unless the home says
+    /// otherwise, which then takes each frame to the room that it names.
+    pub fn set_socket_rooms(&mut self, rooms: usize) {
+        self.socket_rooms = rooms;
+    }
+
     /// The cursor of the room's newest version.
     pub fn cursor(&self) -> Cursor {
         self.head.cursor
@@ -157,7 +165,8 @@ impl<S: SyncServer, D: Db> Room<S, D> {
     /// Reads an event; notes what is to be run and what is to be answered.
     fn route(&mut self, event: Event, works: &mut Vec<Work>) -> Option<Reply> {
         match event {
-            Event::Opened { connection, info } => self.opened(connection, info, works),
+            Event::Opened { connection, info } => self.opened(connection, info, None, works),
+            Event::OpenedV2 { connection, info, is_further } => self.opened(connection, info, Some(is_further), works),
             Event::Restored { connection, state } => Some(self.restored(connection, state)),
             Event::Closed { connection, code, reason } => {
                 self.connections.close(connection);
@@ -176,6 +185,9 @@ impl<S: SyncServer, D: Db> Room<S, D> {
             }
             Event::Binary { connection, bytes } => {
                 let c = self.connections.get_mut(connection)?;
+                if matches!(c.protocol, Protocol::Greeting) {
+                    return Some(no_hello(connection));
+                }
                 let counts = !matches!(c.protocol, Protocol::Closing);
                 counts.then(|| lifecycle::ask(works, Hook::Message(connection, Received::Binary(bytes))))
             }
@@ -184,12 +196,22 @@ impl<S: SyncServer, D: Db> Room<S, D> {
         }
     }
 
-    fn opened(&mut self, connection: ConnectionId, info: ConnectionInfo, works: &mut Vec<Work>) -> Option<Reply> {
+    /// `v2`: whether it is a further room of the socket, if it is known to speak version 2.
+    fn opened(
+        &mut self,
+        connection: ConnectionId,
+        info: ConnectionInfo,
+        v2: Option<bool>,
+        works: &mut Vec<Work>,
+    ) -> Option<Reply> {
         if self.connections.len() >= limits::ROOM_CONNECTIONS {
             return Some(Reply::Close(connection, 1013, "the room is full"));
         }
         let info = Arc::new(info);
-        self.connections.open(connection, Arc::clone(&info));
+        match v2 {
+            None => self.connections.open(connection, Arc::clone(&info)),
+            Some(is_further) => self.connections.open_v2(connection, Arc::clone(&info), is_further),
+        }
         Some(lifecycle::ask(works, Hook::Connect(connection, info)))
     }
 
@@ -236,12 +258,16 @@ impl<S: SyncServer, D: Db> Room<S, D> {
         let c = self.connections.get_mut(connection)?;
         if matches!(c.protocol, Protocol::Unknown) {
             if v2::Up::is_hello(text) {
-                return Some(hello(self.name.address(), connection, c, text));
+                return Some(hello(self.name.address(), self.socket_rooms, connection, c, text));
             }
             c.protocol = Protocol::V1 { synced: 0 };
             c.early = Vec::new();
         }
         match c.protocol {
+            Protocol::Greeting if v2::Up::is_hello(text) => {
+                Some(hello(self.name.address(), self.socket_rooms, connection, c, text))
+            }
+            Protocol::Greeting => Some(no_hello(connection)),
             Protocol::V2 { .. } => Some(self.v2_frame(connection, text, works)),
             Protocol::Closing => None,
             _ => Some(self.v1_frame(connection, text, works)),
@@ -307,7 +333,9 @@ impl<S: SyncServer, D: Db> Room<S, D> {
             v2::Up::Ping => return Reply::Frame(connection, v2::pong().into()),
             v2::Up::Join { room, .. } => {
                 if **room != *self.name.address() {
-                    return error(Some(room), ErrorCode::TooManyRooms);
+                    let error = Some(ErrorCode::TooManyRooms.into());
+                    let left = v2::Left { room: Cow::from(&**room), error };
+                    return Reply::Frame(connection, v2::encode(&left).into());
                 }
                 room
             }
@@ -454,12 +482,12 @@ fn settle(key: &str, delivered: bool, works: &mut Vec<Work>) -> Option<Reply> {
 
 /// The answer to a connection's first frame, which asks for version 2. What the app sent before it follows in that version's
 /// way (SPEC 14.6).
-fn hello(room: &str, connection: ConnectionId, c: &mut Connection, text: &str) -> Reply {
+fn hello(room: &str, rooms: usize, connection: ConnectionId, c: &mut Connection, text: &str) -> Reply {
     match v2::Up::parse(text) {
         Ok(v2::Up::Hello { versions }) if versions.contains(&v2::VERSION) => {
             c.protocol = Protocol::V2 { joined: None };
-            let welcome =
-                Welcome { version: v2::VERSION, rooms: 1, ping_ms: limits::PING_MS, frame_bytes: limits::FRAME_BYTES };
+            let (ping_ms, frame_bytes) = (limits::PING_MS, limits::FRAME_BYTES);
+            let welcome = Welcome { version: v2::VERSION, rooms, ping_ms, frame_bytes };
             let early = std::mem::take(&mut c.early);
             let messages = early.iter().map(|text| v2::message(room, text));
             let frames = std::iter::once(v2::encode(&welcome)).chain(messages);
@@ -467,4 +495,9 @@ fn hello(room: &str, connection: ConnectionId, c: &mut Connection, text: &str) -
         }
         _ => Reply::Close(connection, 4400, "no protocol version in common"),
     }
+}
+
+/// The answer to another first frame than `hello`, on a socket that speaks version 2 by its subprotocol.
+fn no_hello(connection: ConnectionId) -> Reply {
+    Reply::Close(connection, 4400, "the first frame must be hello")
 }

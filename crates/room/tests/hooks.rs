@@ -420,6 +420,17 @@ fn spec_14_6_what_is_sent_before_a_socket_spoke_reaches_it_whatever_it_speaks() 
 }
 
 #[test]
+fn spec_14_6_a_socket_of_the_subprotocol_gets_it_behind_welcome_alone() {
+    let mut world = World::new();
+    let info = ConnectionInfo { identity: Some("me welcome".to_owned()), ..ConnectionInfo::default() };
+    world.handle(vec![Event::OpenedV2 { connection: ConnectionId(1), info, is_further: false }]);
+    assert_eq!(world.to(1), Vec::<String>::new());
+    world.handle(hello_and_join(1).into());
+    let sent: Vec<Json> = world.to(1).iter().map(|f| serde_json::from_str(f).unwrap()).collect();
+    assert_eq!((&sent[0]["type"], &sent[1]["text"]), (&json!("welcome"), &json!("welcome")));
+}
+
+#[test]
 fn spec_14_7_what_the_app_does_not_take_is_answered_as_without_it() {
     let mut world = World::new();
     world.handle(vec![opened(1, ""), opened(2, ""), opened(3, "")]);

@@ -211,11 +211,11 @@ fn spec_11_socket_rooms_at_the_limit_and_one_past_it() {
     let mut mirror = Mirror::new(1);
     mirror.join(&mut world);
     let rooms = world.sent_to(1)[0]["rooms"].as_u64().unwrap();
-    assert_eq!(rooms, 1, "more than one is to come");
+    assert_eq!(rooms, 1, "unless the home takes more");
     let second = v2::Up::Join { room: "shop/b".into(), client: mirror.client, cursor: None, born: None, token: None };
     world.handle(vec![Event::text(mirror.connection, second.encode()), mirror.action(1, "nothing", Json::Null)]);
     let sent = world.sent_to(1);
-    assert_eq!(sent[0]["error"]["code"], "too_many_rooms");
+    assert_eq!((&sent[0]["type"], &sent[0]["error"]["code"]), (&Json::from("left"), &Json::from("too_many_rooms")));
     assert_eq!(sent[1]["type"], "ack", "the first room stays");
 }
 

@@ -16,6 +16,7 @@ use tokio::time::timeout;
 use crate::backlog::Close;
 use crate::door::{self, Door};
 use crate::gate::Gate;
+use crate::mailbox::Speaks;
 use crate::origins::Origins;
 use crate::party::Party;
 use crate::rooms::Rooms;
@@ -62,6 +63,7 @@ async fn connect(rooms: Arc<Rooms>, front: &Front, request: Request) -> Result<R
         Err((StatusCode::UPGRADE_REQUIRED, text)) => return Ok(upgrade_required(text)),
         Err((status, text)) => return Err((status, text.into())),
     };
+    let speaks = if ws::offers(&parts.headers, v2::SUBPROTOCOL) { Speaks::V2 } else { Speaks::Unknown };
     let not_upgradable = || (StatusCode::UPGRADE_REQUIRED, "This connection cannot become a WebSocket.".into());
     let upgrade = parts.extensions.remove::<OnUpgrade>().ok_or_else(not_upgradable)?;
     let (admission, join) = match &party.doors.connect {
@@ -72,7 +74,7 @@ async fn connect(rooms: Arc<Rooms>, front: &Front, request: Request) -> Result<R
             Err(refusal) if refusal.is_clients_fault() && parts.headers.contains_key(header::ORIGIN) => {
                 let close = Close { code: 4_000 + refusal.status(), reason: refusal.text().to_owned().into() };
                 tokio::spawn(socket::refuse(upgrade, close));
-                return Ok(switching_protocols(&accept));
+                return Ok(switching_protocols(&accept, speaks));
             }
             Err(refusal) => return Err(refused(&refusal)),
         },
@@ -81,8 +83,8 @@ async fn connect(rooms: Arc<Rooms>, front: &Front, request: Request) -> Result<R
     lease.open().await.map_err(cannot_open)?;
     let identity = admission.identity().map(str::to_owned);
     let info = ConnectionInfo { key, identity, data: admission.data().cloned() };
-    tokio::spawn(socket::serve(upgrade, lease, info, Gate::new(party, admission, join)));
-    Ok(switching_protocols(&accept))
+    tokio::spawn(socket::serve(upgrade, lease, info, speaks, Gate::new(party, admission, join)));
+    Ok(switching_protocols(&accept, speaks))
 }
 
 /// Asks the door, and keeps what it was asked but for the token, which nobody needs any more.
@@ -93,10 +95,16 @@ async fn enter(door: &Door, join: Join) -> Result<(Admission, Box<Join>), Refusa
 }
 
 /// The answer that opens a WebSocket (RFC 6455, 4.2.2).
-fn switching_protocols(accept: &str) -> Response {
+fn switching_protocols(accept: &str, speaks: Speaks) -> Response {
     let headers =
         [(header::CONNECTION, "upgrade"), (header::UPGRADE, "websocket"), (header::SEC_WEBSOCKET_ACCEPT, accept)];
-    (StatusCode::SWITCHING_PROTOCOLS, headers).into_response()
+    let mut answer = (StatusCode::SWITCHING_PROTOCOLS, headers).into_response();
+    if speaks == Speaks::V2 {
+        // A browser gives up if one that it offers is not selected, whatever comes then: so for those that are refused, too.
+        let selected = HeaderValue::from_static(v2::SUBPROTOCOL);
+        answer.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, selected);
+    }
+    answer
 }
 
 /// The answer to a WebSocket of another version, which names the one that is spoken (RFC 6455, 4.4).

@@ -16,7 +16,7 @@ use crate::backlog::{Close, Kind};
 use crate::clock::{self, Ring};
 use crate::courier;
 use crate::log_file::{self, LogFile};
-use crate::mailbox::{Mail, Mailbox, Received};
+use crate::mailbox::{Mail, Mailbox, Received, Speaks};
 use crate::metrics::Tally;
 use crate::open::{self, Trouble};
 use crate::outbox::{Outbox, Post, Scratch};
@@ -224,10 +224,13 @@ impl Desk {
             Mail::Open(answer) if answer.is_closed() => {}
             Mail::Open(answer) => drop(answer.send(self.open(rooms, mailbox, batch))),
             Mail::Opened { outbox, .. } if rooms.is_stopping() => outbox.close(RESTART),
-            Mail::Opened { connection, info, outbox } => {
+            Mail::Opened { connection, info, speaks, outbox } => {
                 tracing::debug!(connection = connection.0, "connection opened");
                 self.sockets.insert(connection, Seat { outbox, posts: Vec::new() });
-                batch.events.push(Event::Opened { connection, info });
+                batch.events.push(match speaks {
+                    Speaks::Unknown => Event::Opened { connection, info },
+                    Speaks::V2 => Event::OpenedV2 { connection, info, is_further: false },
+                });
                 batch.needs_room = true;
             }
             Mail::Frame { connection, frame } => {

@@ -26,7 +26,7 @@ pub(crate) enum Mail {
     /// Bring the room into memory, and say whether it can be.
     Open(oneshot::Sender<Result<(), ErrorCode>>),
     /// A socket was opened.
-    Opened { connection: ConnectionId, info: ConnectionInfo, outbox: Arc<Outbox> },
+    Opened { connection: ConnectionId, info: ConnectionInfo, speaks: Speaks, outbox: Arc<Outbox> },
     /// A frame came.
     Frame { connection: ConnectionId, frame: Received },
     /// A socket is gone, with this close code if there was one.
@@ -45,6 +45,15 @@ pub(crate) enum Mail {
     Order(Lease, Order),
     /// The server stops: finish, and close all sockets.
     Stop,
+}
+
+/// What a socket is known to speak when it opens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Speaks {
+    /// Its first frame decides.
+    Unknown,
+    /// Version 2, by its subprotocol.
+    V2,
 }
 
 /// A frame from a client.

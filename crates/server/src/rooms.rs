@@ -19,7 +19,7 @@ use crate::data::DataDir;
 use crate::gate::Gate;
 use crate::health::Health;
 use crate::job::{Answer, Order, OrderError};
-use crate::mailbox::{Mail, Mailbox, Received};
+use crate::mailbox::{Mail, Mailbox, Received, Speaks};
 use crate::metrics::{Metrics, Now};
 use crate::outbox::Outbox;
 use crate::party::Party;
@@ -399,12 +399,12 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    pub(crate) fn open(lease: Lease, info: ConnectionInfo, outbox: Arc<Outbox>) -> Self {
+    pub(crate) fn open(lease: Lease, info: ConnectionInfo, speaks: Speaks, outbox: Arc<Outbox>) -> Self {
         let id = ConnectionId(lease.rooms.last_connection.fetch_add(1, Ordering::Relaxed));
         lease.rooms.metrics.connections.up();
         lease.rooms.metrics.connections_opened.add(1);
         let connection = Connection { lease, id, open: true };
-        connection.send(Mail::Opened { connection: id, info, outbox });
+        connection.send(Mail::Opened { connection: id, info, speaks, outbox });
         connection
     }
 

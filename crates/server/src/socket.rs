@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::backlog::Close;
 use crate::gate::Gate;
-use crate::mailbox::Received;
+use crate::mailbox::{Received, Speaks};
 use crate::outbox::{FAREWELL, Outbox};
 use crate::rate::Bucket;
 use crate::rooms::{Connection, Lease};
@@ -51,11 +51,11 @@ enum Ended {
 }
 
 /// Serves a socket once its handshake is answered.
-pub(crate) async fn serve(upgrade: OnUpgrade, lease: Lease, info: ConnectionInfo, gate: Option<Gate>) {
+pub(crate) async fn serve(upgrade: OnUpgrade, lease: Lease, info: ConnectionInfo, speaks: Speaks, gate: Option<Gate>) {
     let Ok(upgraded) = upgrade.await else { return };
     let (transport, first) = Transport::new(upgraded);
     let outbox = Arc::new(Outbox::new(transport));
-    let mut connection = Connection::open(lease, info, Arc::clone(&outbox));
+    let mut connection = Connection::open(lease, info, speaks, Arc::clone(&outbox));
     let mut reader = Reader { gate, ..Reader::default() };
     let ended = tokio::select! {
         ended = reader.read(&connection, &outbox, first) => ended,

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::v1::push_text;
-use crate::{Cursor, Stamp, Version, WireError};
+use crate::{Cursor, ErrorCode, Stamp, Version, WireError};
 
 /// What a version 2 server sends, as a client reads it.
 #[derive(Debug)]
@@ -189,6 +189,21 @@ pub struct Left<'a> {
     pub error: Option<WireError>,
 }
 
+impl<'a> Left<'a> {
+    /// What a socket that goes on with other rooms is told in place of a close with this code and reason (SPEC 8.34).
+    pub fn of_close(room: &'a str, code: u16, reason: &str) -> Self {
+        let (kind, app_code) = match code {
+            1001 | 1011..=1014 => (ErrorCode::Busy, None),
+            1003 | 1007 | 1009 => (ErrorCode::BadMessage, None),
+            1008 | 4400..=4499 => (ErrorCode::NotAllowed, None),
+            _ => (ErrorCode::Rejected, Some(code.to_string())),
+        };
+        let text = if reason.is_empty() { kind.text() } else { reason };
+        let error = WireError { text: text.to_owned(), reason: app_code, ..kind.into() };
+        Left { room: room.into(), error: Some(error) }
+    }
+}
+
 impl<'a> Down<'a> {
     /// Reads a text frame.
     ///
@@ -303,7 +318,6 @@ pub fn patch<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ErrorCode;
 
     const ROOM: &str = "todos/a\"b";
 

@@ -38,6 +38,12 @@ pub(crate) fn accept_key(key: &[u8]) -> String {
     STANDARD.encode(Sha1::new().chain_update(key).chain_update(MAGIC).finalize())
 }
 
+/// Whether the client offers this subprotocol. Its case counts (RFC 6455, 4.1): a client fails whose own spelling is not answered.
+pub(crate) fn offers(headers: &HeaderMap, subprotocol: &str) -> bool {
+    let lists = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).into_iter().filter_map(|value| value.to_str().ok());
+    lists.flat_map(|list| list.split(',')).any(|item| item.trim() == subprotocol)
+}
+
 /// Whether a header's list has a token, in whatever case.
 fn has_token(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
     let lists = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
@@ -51,6 +57,23 @@ mod tests {
     #[test]
     fn rfc_6455_1_3_the_key_is_answered_as_in_the_example() {
         assert_eq!(accept_key(b"dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    }
+
+    #[test]
+    fn spec_8_2_a_subprotocol_is_found_among_others_and_by_its_own_case_alone() {
+        let offers = |lists: &[&str]| {
+            let mut headers = HeaderMap::new();
+            for list in lists {
+                headers.append(header::SEC_WEBSOCKET_PROTOCOL, list.parse().unwrap());
+            }
+            super::offers(&headers, "partysync.v2")
+        };
+        assert!(offers(&["partysync.v2"]));
+        assert!(offers(&["chat,  partysync.v2 , more"]));
+        assert!(offers(&["chat", "partysync.v2"]));
+        for without in [&[][..], &["PartySync.v2"], &["partysync.v20"], &["chat, partysync"], &[""]] {
+            assert!(!offers(without), "{without:?}");
+        }
     }
 
     #[test]

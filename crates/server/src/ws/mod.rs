@@ -14,7 +14,7 @@ mod handshake;
 
 pub(crate) use decode::{Decoder, Fault, Incoming};
 pub(crate) use encode::{Header, close_payload};
-pub(crate) use handshake::{VERSION, accept_key, check};
+pub(crate) use handshake::{VERSION, accept_key, check, offers};
 
 /// What a frame is (RFC 6455, 5.2). Continuations and binary frames are never sent by this server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
