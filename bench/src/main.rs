@@ -15,6 +15,7 @@ mod result;
 mod scenario;
 mod serve;
 mod target;
+mod versus;
 mod wire;
 
 use std::process::ExitCode;
@@ -44,17 +45,19 @@ fn main() -> ExitCode {
 
 /// Returns whether all that must be 0 was.
 fn run(options: Options) -> Result<bool, Error> {
-    let outcome = match options.command {
-        Command::Serve(serve) => return serve::run(&serve).map(|()| true),
-        Command::Report(report) => return report::run(&report),
-        Command::Actions { load, target } => scenario::actions::run(&target, &load, 1)?,
-        Command::Rooms { rooms, load, target } => scenario::actions::run(&target, &load, rooms)?,
-        Command::Fanout { fanout, target } => scenario::fanout::run(&target, &fanout)?,
-        Command::Join { join, target } => scenario::join::run(&target, &join)?,
-        Command::Idle { idle, target } => scenario::idle::run(&target, &idle)?,
-        Command::Kill(kill) => kill::run(&kill)?,
-        Command::ManyRooms { many, target } => scenario::many_rooms::run(&target, &many)?,
-    };
-    outcome.print();
-    Ok(outcome.is_sound())
+    match options.command {
+        Command::Serve(serve) => serve::run(&serve).map(|()| true),
+        Command::Report(report) => report::run(&report),
+        Command::Actions { load, target } => versus::run(&target, |t| scenario::actions::run(t, &load, 1)),
+        Command::Rooms { rooms, load, target } => versus::run(&target, |t| scenario::actions::run(t, &load, rooms)),
+        Command::Fanout { fanout, target } => versus::run(&target, |t| scenario::fanout::run(t, &fanout)),
+        Command::Join { join, target } => versus::run(&target, |t| scenario::join::run(t, &join)),
+        Command::Idle { idle, target } => versus::run(&target, |t| scenario::idle::run(t, &idle)),
+        Command::Kill(kill) => {
+            let outcome = kill::run(&kill)?;
+            outcome.print();
+            Ok(outcome.is_sound())
+        }
+        Command::ManyRooms { many, target } => versus::run(&target, |t| scenario::many_rooms::run(t, &many)),
+    }
 }

@@ -89,8 +89,13 @@ impl Net {
 
     /// Sends a message, as far as the kernel takes it; the rest goes in the turns that follow.
     pub(crate) fn send(&mut self, to: SocketId, text: &str) -> Result<(), Error> {
+        self.send_all(to, &[text])
+    }
+
+    /// Sends messages, in one write.
+    pub(crate) fn send_all(&mut self, to: SocketId, texts: &[impl AsRef<str>]) -> Result<(), Error> {
         let socket = &mut self.sockets[to];
-        frame::push_text(&mut socket.out, text);
+        texts.iter().for_each(|text| frame::push_text(&mut socket.out, text.as_ref()));
         socket.flush().map_err(Error::Socket)
     }
 

@@ -2,6 +2,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::wire::Protocol;
+
 /// Puts load on a server of rooms and measures what it costs.
 ///
 /// Prints a line for people on standard error and one of JSON on standard output. Counts that must be 0 and are not make it fail.
@@ -89,6 +91,12 @@ pub(crate) struct Target {
     /// Copied into the result.
     #[arg(long, default_value = "")]
     pub(crate) label: String,
+    /// The version of the protocol that the clients speak.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) protocol: Protocol,
+    /// Measures both versions of the protocol, in turn and so many times each, and tells the medians and their ratios.
+    #[arg(long, value_name = "RUNS", conflicts_with_all = ["protocol", "address"])]
+    pub(crate) versus: Option<usize>,
 }
 
 #[derive(Args, Clone)]
@@ -107,7 +115,7 @@ pub(crate) struct Load {
     /// Rows that are in each room before it starts.
     #[arg(long, default_value_t = 0)]
     pub(crate) rows: usize,
-    /// Clients do not ask for the rows, so that they hear of nothing but their own actions.
+    /// Clients do not ask for the rows, so that they hear of nothing but their own actions. In version 2 all ask.
     #[arg(long)]
     pub(crate) unsynced: bool,
 }

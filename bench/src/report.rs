@@ -8,7 +8,7 @@ use crate::chart::{Chart, Line, label};
 use crate::error::Error;
 use crate::options::{Fanout, Join, Load, Report, Target};
 use crate::process;
-use crate::result::{Outcome, rounded};
+use crate::result::{Outcome, median, rounded};
 use crate::scenario;
 
 const LISTENERS: [usize; 4] = [1, 10, 100, 1_000];
@@ -235,21 +235,4 @@ fn target(report: &Report) -> Target {
 fn write(folder: &Path, name: &str, text: &str) -> Result<(), Error> {
     let path = folder.join(name);
     fs::write(&path, text).map_err(|error| Error::File(path, error))
-}
-
-fn median(values: impl Iterator<Item = f64>) -> f64 {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_median_is_in_the_middle() {
-        assert_eq!(median([3.0, 1.0, 2.0].into_iter()), 2.0);
-        assert!(median(std::iter::empty()).is_nan());
-    }
 }

@@ -52,6 +52,11 @@ impl Outcome {
         self.figures.get(name).and_then(Value::as_f64).unwrap_or(f64::NAN)
     }
 
+    /// The names of figures that are numbers.
+    pub(crate) fn numbers(&self) -> impl Iterator<Item = &str> {
+        self.figures.iter().filter(|(_, value)| value.is_number()).map(|(name, _)| name.as_str())
+    }
+
     pub(crate) fn is_sound(&self) -> bool {
         self.faults.values().all(|count| count == &json!(0))
     }
@@ -174,6 +179,13 @@ pub(crate) fn rounded(value: f64) -> f64 {
     if rounded.abs() >= 1_000.0 { rounded.round() } else { rounded }
 }
 
+/// The one in the middle, the higher of two.
+pub(crate) fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -186,6 +198,12 @@ mod tests {
         assert_eq!(times.describe("x", &mut outcome), (0.5, 0.99));
         assert_eq!((outcome.figure("x_p999_ms"), outcome.figure("x_max_ms")), (0.999, 1.0));
         assert_eq!(Times::default().describe("none", &mut outcome), (0.0, 0.0));
+    }
+
+    #[test]
+    fn a_median_is_in_the_middle() {
+        assert_eq!(median([3.0, 1.0, 2.0].into_iter()), 2.0);
+        assert!(median(std::iter::empty()).is_nan());
     }
 
     #[test]

@@ -8,16 +8,19 @@ use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
 
 use crate::error::Error;
+use crate::net::{Net, SocketId};
 use crate::options::Target;
 use crate::process::Process;
-use crate::wire::V1;
+use crate::wire::{Line, Protocol};
 
 /// A server that can be loaded.
 pub(crate) struct Served {
     pub(crate) address: SocketAddr,
     /// If it is known.
     pub(crate) process: Option<Process>,
-    pub(crate) wire: V1,
+    /// What its clients speak.
+    pub(crate) protocol: Protocol,
+    party: String,
     /// A row's text.
     pub(crate) text: String,
     /// It knows the action that fills a room.
@@ -41,8 +44,19 @@ impl Served {
             }
         };
         let process = pid.map(Process::new).transpose()?;
-        let wire = V1::new(&target.party);
-        Ok(Served { address, process, wire, text: "x".repeat(target.text_bytes), fills: own.is_some(), own })
+        let (protocol, party) = (target.protocol, target.party.clone());
+        Ok(Served { address, process, protocol, party, text: "x".repeat(target.text_bytes), fills: own.is_some(), own })
+    }
+
+    /// Opens a socket to a room.
+    pub(crate) fn open(&self, net: &mut Net, room: &str) -> Result<(SocketId, Line), Error> {
+        self.open_as(net, room, self.protocol)
+    }
+
+    /// Opens a socket that speaks this protocol, whatever the others do.
+    pub(crate) fn open_as(&self, net: &mut Net, room: &str, protocol: Protocol) -> Result<(SocketId, Line), Error> {
+        let socket = net.open(self.address, &format!("/parties/{}/{room}", self.party))?;
+        Ok((socket, Line::new(protocol, &self.party, room)))
     }
 
     /// The folder of its rooms' files, if it is ours.

@@ -23,13 +23,26 @@ fn each_kind_of_load_runs_and_finds_nothing_missed() {
         ("idle --connections 20 --rooms 3 --settle 0.1", "connections", 20.0),
         ("many-rooms --rooms 5 --settle 0.1", "disk_bytes", 5.0 * 4096.0),
     ] {
-        let output = run(arguments);
-        let told = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.success(), "{arguments}: {told}");
-        let result: Value = serde_json::from_slice(&output.stdout).unwrap();
-        assert!(result[figure].as_f64().unwrap() >= least, "{arguments}: {result}");
-        assert_eq!(told.lines().count(), 1, "{arguments}: {told}");
+        for protocol in [1, 2] {
+            let output = run(&format!("{arguments} --protocol {protocol}"));
+            let told = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(output.status.success(), "{arguments}: {told}");
+            let result: Value = serde_json::from_slice(&output.stdout).unwrap();
+            assert_eq!(result["protocol"], protocol, "{arguments}");
+            assert!(result[figure].as_f64().unwrap() >= least, "{arguments}: {result}");
+            assert_eq!(told.lines().count(), 1, "{arguments}: {told}");
+        }
     }
+}
+
+#[test]
+fn both_versions_are_set_against_each_other() {
+    let output = run("actions -d 0.2 --warmup 0 --versus 1");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let result: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let rate = &result["actions_per_s"];
+    let number = |name: &str| rate[name].as_f64().unwrap();
+    assert!((number("v2") / number("v1") / number("ratio") - 1.0).abs() < 0.02, "{rate}");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use crate::net::{Ear, Net, SocketId};
 use crate::options::{Load, Target};
 use crate::result::{Outcome, Progress, Times, Usage};
 use crate::target::Served;
-use crate::wire::{Heard, RowId, Wire};
+use crate::wire::{Heard, Line, Protocol, RowId};
 
 pub(crate) fn run(target: &Target, load: &Load, rooms: usize) -> Result<Outcome, Error> {
     let served = Served::start(target)?;
@@ -23,6 +23,7 @@ pub(crate) fn run(target: &Target, load: &Load, rooms: usize) -> Result<Outcome,
     let measured = crowd.act(&served, &mut net, load)?;
 
     let mut outcome = Outcome::new(if rooms == 1 { "actions" } else { "rooms" }, &target.label);
+    outcome.add("protocol", served.protocol.number());
     let acked = measured.acked;
     let rate = acked as f64 / measured.seconds;
     for (name, count) in
@@ -64,10 +65,11 @@ struct Crowd<'s> {
     synced: usize,
     rows_at_join: Vec<usize>,
     message: String,
+    heard: Vec<Heard>,
 }
 
-#[derive(Default)]
 struct Actor {
+    line: Line,
     /// When each action was sent, by its number.
     sent: Vec<Instant>,
     acks: Sequence,
@@ -89,21 +91,26 @@ impl<'s> Crowd<'s> {
             synced: 0,
             rows_at_join: vec![0; count],
             message: String::new(),
+            heard: Vec::new(),
         };
         for room in rooms {
             for _ in 0..load.clients {
-                net.open(served.address, &served.wire.path(room))?;
+                let (_, line) = served.open(net, room)?;
                 let news = (0..load.clients).map(|_| Sequence::default()).collect();
-                crowd.actors.push(Actor { news, ..Actor::default() });
+                crowd.actors.push(Actor { line, sent: Vec::new(), acks: Sequence::default(), news });
             }
         }
-        if !load.unsynced {
-            let sync = served.wire.sync();
-            (0..count).try_for_each(|socket| net.send(socket, &sync))?;
+        if crowd.is_synced(load) {
+            (0..count).try_for_each(|socket| net.send_all(socket, &crowd.actors[socket].line.enter()))?;
             net.turn_until(&mut crowd, "an answer to each sync", |crowd| crowd.synced == count)?;
             crowd.counts.wrong += crowd.rows_at_join.iter().filter(|rows| **rows != load.rows).count() as u64;
         }
         Ok(crowd)
+    }
+
+    /// Whether clients ask for the rows: those of version 2 cannot do without.
+    fn is_synced(&self, load: &Load) -> bool {
+        !load.unsynced || self.served.protocol == Protocol::V2
     }
 
     fn act(&mut self, served: &Served, net: &mut Net, load: &Load) -> Result<Measured, Error> {
@@ -140,7 +147,7 @@ impl<'s> Crowd<'s> {
         let client = u32::try_from(socket % self.per_room).unwrap_or(u32::MAX);
         let number = u32::try_from(actor.sent.len()).unwrap_or(u32::MAX);
         self.message.clear();
-        self.served.wire.create(&mut self.message, RowId { client, number }, &self.served.text);
+        actor.line.create(&mut self.message, RowId { client, number }, &self.served.text);
         actor.sent.push(Instant::now());
     }
 
@@ -154,7 +161,7 @@ impl<'s> Crowd<'s> {
         outcome: &mut Outcome,
     ) -> Result<(), Error> {
         let sent: usize = self.actors.iter().map(|actor| actor.sent.len()).sum();
-        let listeners = if load.unsynced { 0 } else { load.clients - 1 };
+        let listeners = if self.is_synced(load) { load.clients - 1 } else { 0 };
         let expected = (sent * (1 + listeners)) as u64;
         let late = net.turn_until(self, "all answers", |crowd| crowd.counts.received + crowd.counts.wrong >= expected);
         if !matches!(late, Ok(()) | Err(Error::Late(..))) {
@@ -180,8 +187,16 @@ impl<'s> Crowd<'s> {
 
 impl Ear for Crowd<'_> {
     fn hear(&mut self, from: SocketId, message: &[u8], now: Instant, out: &mut Vec<u8>) {
-        let served = self.served;
-        served.wire.read(message, &mut |heard| match heard {
+        let mut heard = std::mem::take(&mut self.heard);
+        self.actors[from].line.read(message, now, out, &mut heard);
+        heard.drain(..).for_each(|heard| self.take(from, heard, now, out));
+        self.heard = heard;
+    }
+}
+
+impl Crowd<'_> {
+    fn take(&mut self, from: SocketId, heard: Heard, now: Instant, out: &mut Vec<u8>) {
+        match heard {
             Heard::Snapshot(rows) => {
                 self.synced += 1;
                 self.rows_at_join[from] = rows;
@@ -204,6 +219,6 @@ impl Ear for Crowd<'_> {
                 None => self.counts.wrong += 1,
             },
             Heard::Filled | Heard::Wrong => self.counts.wrong += 1,
-        });
+        }
     }
 }

@@ -8,7 +8,7 @@ use crate::net::{Ear, Net, SocketId};
 use crate::options::{Fanout, Target};
 use crate::result::{Outcome, Progress, Times, Usage};
 use crate::target::Served;
-use crate::wire::{Heard, RowId, Wire};
+use crate::wire::{Heard, Line, RowId};
 
 /// The writer's socket: the first.
 const WRITER: SocketId = 0;
@@ -32,6 +32,7 @@ pub(crate) fn run(target: &Target, fanout: &Fanout) -> Result<Outcome, Error> {
     }
 
     let mut outcome = Outcome::new("fanout", &target.label);
+    outcome.add("protocol", served.protocol.number());
     outcome.add("listeners", fanout.listeners);
     outcome.add("rate", fanout.rate);
     outcome.add("actions", actions);
@@ -64,6 +65,8 @@ pub(crate) fn run(target: &Target, fanout: &Fanout) -> Result<Outcome, Error> {
 /// A writer and its listeners.
 struct Hall<'s> {
     served: &'s Served,
+    lines: Vec<Line>,
+    messages: Vec<Heard>,
     /// When each action was sent.
     sent: Vec<Instant>,
     counting_from: usize,
@@ -82,6 +85,8 @@ impl<'s> Hall<'s> {
         let sockets = listeners + 1;
         let mut hall = Hall {
             served,
+            lines: Vec::new(),
+            messages: Vec::new(),
             sent: Vec::new(),
             counting_from: usize::MAX,
             heard: Vec::new(),
@@ -91,11 +96,11 @@ impl<'s> Hall<'s> {
             deliveries: Times::default(),
             late: Duration::ZERO,
         };
-        let sync = served.wire.sync();
         let mut progress = Progress::new();
         for _ in 0..sockets {
-            let socket = net.open(served.address, &served.wire.path(room))?;
-            net.send(socket, &sync)?;
+            let (socket, line) = served.open(net, room)?;
+            net.send_all(socket, &line.enter())?;
+            hall.lines.push(line);
             hall.heard.push(Sequence::default());
             progress.tell(|| format!("{socket} sockets open"));
         }
@@ -115,7 +120,7 @@ impl<'s> Hall<'s> {
             self.late = self.late.max(due.elapsed());
             let number = u32::try_from(self.sent.len()).unwrap_or(u32::MAX);
             message.clear();
-            self.served.wire.create(&mut message, RowId { client: 0, number }, &self.served.text);
+            self.lines[WRITER].create(&mut message, RowId { client: 0, number }, &self.served.text);
             self.sent.push(Instant::now());
             net.send(WRITER, &message)?;
             progress.tell(|| format!("{number} actions sent"));
@@ -125,20 +130,26 @@ impl<'s> Hall<'s> {
 }
 
 impl Ear for Hall<'_> {
-    fn hear(&mut self, from: SocketId, message: &[u8], now: Instant, _: &mut Vec<u8>) {
-        let served = self.served;
-        served.wire.read(message, &mut |heard| {
+    fn hear(&mut self, from: SocketId, message: &[u8], now: Instant, out: &mut Vec<u8>) {
+        self.lines[from].read(message, now, out, &mut self.messages);
+        for heard in self.messages.drain(..) {
             let (row, times) = match heard {
-                Heard::Snapshot(0) => return self.synced += 1,
+                Heard::Snapshot(0) => {
+                    self.synced += 1;
+                    continue;
+                }
                 Heard::Ack(row) if from == WRITER => (row, &mut self.acks),
                 Heard::News(row) if from != WRITER => (row, &mut self.deliveries),
-                _ => return self.counts.wrong += 1,
+                _ => {
+                    self.counts.wrong += 1;
+                    continue;
+                }
             };
             self.heard[from].take(row.number, &mut self.counts);
             if let Some(sent) = self.sent.get(row.number as usize).filter(|_| row.number as usize >= self.counting_from)
             {
                 times.add(now - *sent);
             }
-        });
+        }
     }
 }

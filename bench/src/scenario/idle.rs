@@ -1,6 +1,6 @@
 //! Connections that have synced and do nothing.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{count_rows, fresh_rooms};
 use crate::error::Error;
@@ -9,7 +9,7 @@ use crate::options::{Idle, Target};
 use crate::process::Process;
 use crate::result::{Outcome, Progress};
 use crate::target::Served;
-use crate::wire::{Heard, Wire};
+use crate::wire::Heard;
 
 pub(crate) fn run(target: &Target, idle: &Idle) -> Result<Outcome, Error> {
     let served = Served::start(target)?;
@@ -36,6 +36,7 @@ pub(crate) fn run(target: &Target, idle: &Idle) -> Result<Outcome, Error> {
 
     let each = |bytes: u64| bytes as f64 / idle.connections.max(1) as f64;
     let mut outcome = Outcome::new("idle", &target.label);
+    outcome.add("protocol", served.protocol.number());
     outcome.add("connections", idle.connections);
     outcome.add("rooms", rooms.len());
     outcome.add("before_bytes", before);
@@ -59,20 +60,21 @@ pub(crate) fn run(target: &Target, idle: &Idle) -> Result<Outcome, Error> {
 
 /// Opens the connections, each of which syncs; returns how many answers were not as they should be.
 fn open(served: &Served, net: &mut Net, rooms: &[String], connections: usize) -> Result<u64, Error> {
-    let sync = served.wire.sync();
     let mut progress = Progress::new();
+    let mut lines = Vec::new();
     for (socket, room) in (0..connections).zip(rooms.iter().cycle()) {
-        net.open(served.address, &served.wire.path(room))?;
-        net.send(socket, &sync)?;
+        let (_, line) = served.open(net, room)?;
+        net.send_all(socket, &line.enter())?;
+        lines.push(line);
         progress.tell(|| format!("{socket} sockets open"));
     }
-    let (mut answered, mut wrong) = (0_usize, 0);
-    let deadline = std::time::Instant::now() + Duration::from_secs(30);
-    while answered < connections && std::time::Instant::now() < deadline {
-        net.turn(deadline, &mut |_: SocketId, message: &[u8], _: std::time::Instant, _: &mut Vec<u8>| {
-            answered += 1;
-            served.wire.read(message, &mut |heard| wrong += u64::from(heard != Heard::Snapshot(0)));
+    let mut heard = Vec::new();
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while heard.len() < connections && Instant::now() < deadline {
+        net.turn(deadline, &mut |from: SocketId, message: &[u8], now: Instant, out: &mut Vec<u8>| {
+            lines[from].read(message, now, out, &mut heard);
         })?;
     }
-    Ok(wrong + connections.abs_diff(answered) as u64)
+    let wrong = heard.iter().filter(|heard| **heard != Heard::Snapshot(0)).count();
+    Ok((wrong + connections.abs_diff(heard.len())) as u64)
 }

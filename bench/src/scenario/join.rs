@@ -8,7 +8,7 @@ use crate::net::{Ear, Net, SocketId};
 use crate::options::{Join, Target};
 use crate::result::{Outcome, Times, Usage};
 use crate::target::Served;
-use crate::wire::{Heard, Wire};
+use crate::wire::{Heard, Line};
 
 pub(crate) fn run(target: &Target, join: &Join) -> Result<Outcome, Error> {
     let served = Served::start(target)?;
@@ -19,7 +19,8 @@ pub(crate) fn run(target: &Target, join: &Join) -> Result<Outcome, Error> {
 
     let usage = Usage::start(&served)?;
     let mut door = Door {
-        served: &served,
+        lines: Vec::new(),
+        heard: Vec::new(),
         rows: join.rows,
         asked: Vec::new(),
         answered: 0,
@@ -27,26 +28,26 @@ pub(crate) fn run(target: &Target, join: &Join) -> Result<Outcome, Error> {
         wrong: 0,
         times: Times::default(),
     };
-    let sync = served.wire.sync();
     let start = Instant::now();
     for client in 0..join.clients {
-        net.open(served.address, &served.wire.path(&room))?;
+        door.lines.push(served.open(&mut net, &room)?.1);
         door.asked.push(Instant::now());
         if join.one_by_one {
-            net.send(client, &sync)?;
+            net.send_all(client, &door.lines[client].enter())?;
             net.turn_until(&mut door, "an answer to a sync", |door| door.answered > client)?;
         }
     }
     if !join.one_by_one {
         for client in 0..join.clients {
             door.asked[client] = Instant::now();
-            net.send(client, &sync)?;
+            net.send_all(client, &door.lines[client].enter())?;
         }
         net.turn_until(&mut door, "an answer to each sync", |door| door.answered == join.clients)?;
     }
     let seconds = start.elapsed().as_secs_f64();
 
     let mut outcome = Outcome::new("join", &target.label);
+    outcome.add("protocol", served.protocol.number());
     outcome.add("rows", join.rows);
     outcome.add("clients", join.clients);
     outcome.add_rounded("seconds", seconds);
@@ -65,8 +66,9 @@ pub(crate) fn run(target: &Target, join: &Join) -> Result<Outcome, Error> {
     Ok(outcome)
 }
 
-struct Door<'s> {
-    served: &'s Served,
+struct Door {
+    lines: Vec<Line>,
+    heard: Vec<Heard>,
     rows: usize,
     /// When each client asked.
     asked: Vec<Instant>,
@@ -76,15 +78,15 @@ struct Door<'s> {
     times: Times,
 }
 
-impl Ear for Door<'_> {
-    /// The clock stops when the message is there, not when it is read.
-    fn hear(&mut self, from: SocketId, message: &[u8], now: Instant, _: &mut Vec<u8>) {
-        self.times.add(now - self.asked[from]);
-        self.answered += 1;
+impl Ear for Door {
+    /// The clock stops when the last message is there, before it is read.
+    fn hear(&mut self, from: SocketId, message: &[u8], now: Instant, out: &mut Vec<u8>) {
         self.bytes += message.len();
-        let rows = self.rows;
-        let mut wrong = 1;
-        self.served.wire.read(message, &mut |heard| wrong = u64::from(heard != Heard::Snapshot(rows)));
-        self.wrong += wrong;
+        self.lines[from].read(message, now, out, &mut self.heard);
+        for heard in self.heard.drain(..) {
+            self.times.add(now - self.asked[from]);
+            self.answered += 1;
+            self.wrong += u64::from(heard != Heard::Snapshot(self.rows));
+        }
     }
 }

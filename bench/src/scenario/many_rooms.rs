@@ -2,14 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use super::{count_rows, first, fresh_rooms};
+use super::{count_rows, first_but, fresh_rooms};
 use crate::error::Error;
 use crate::net::Net;
 use crate::options::{ManyRooms, Target};
 use crate::process;
 use crate::result::{Outcome, Progress, Times, Usage};
 use crate::target::Served;
-use crate::wire::{Heard, RowId, Wire};
+use crate::wire::{Heard, RowId};
 
 /// Of the rooms, one in so many is visited again at the end.
 const VISIT_EVERY: usize = 100;
@@ -32,6 +32,7 @@ pub(crate) fn run(target: &Target, many: &ManyRooms) -> Result<Outcome, Error> {
     }
     let seconds = start.elapsed().as_secs_f64();
     let mut outcome = Outcome::new("many-rooms", &target.label);
+    outcome.add("protocol", served.protocol.number());
     usage.describe(many.rooms, &mut outcome)?;
     let (awake, descriptors) = (server.memory()?, server.descriptors()?);
     net.rest(Duration::from_secs_f64(many.settle))?;
@@ -73,11 +74,13 @@ pub(crate) fn run(target: &Target, many: &ManyRooms) -> Result<Outcome, Error> {
 /// Visits a room, acts in it and leaves. Returns whether the action was acked.
 fn act(served: &Served, net: &mut Net, room: &str) -> Result<bool, Error> {
     let row = RowId { client: 0, number: 0 };
-    let socket = net.open(served.address, &served.wire.path(room))?;
-    let mut message = String::new();
-    served.wire.create(&mut message, row, &served.text);
-    net.send(socket, &message)?;
-    let heard = first(served, net, "an answer to an action")?;
+    let (socket, mut line) = served.open(net, room)?;
+    let mut messages = if line.must_enter() { line.enter() } else { Vec::new() };
+    let mut create = String::new();
+    line.create(&mut create, row, &served.text);
+    messages.push(create);
+    net.send_all(socket, &messages)?;
+    let heard = first_but(net, &mut line, "an answer to an action", |heard| matches!(heard, Heard::Snapshot(_)))?;
     net.close_all();
     Ok(heard == Heard::Ack(row))
 }

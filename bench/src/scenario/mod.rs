@@ -11,7 +11,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use crate::error::Error;
 use crate::net::{Ear, Net, SocketId};
 use crate::target::Served;
-use crate::wire::{Heard, RowId, Wire};
+use crate::wire::{Heard, Line, Protocol, RowId};
 
 /// Rows that one action makes at most.
 const FILL_ROWS: usize = 10_000;
@@ -31,17 +31,20 @@ fn fill(served: &Served, net: &mut Net, room: &str, rows: usize) -> Result<(), E
     if rows == 0 {
         return Ok(());
     }
-    let socket = net.open(served.address, &served.wire.path(room))?;
-    let filled =
-        if served.fills { fill_fast(served, net, socket, rows) } else { fill_slowly(served, net, socket, rows) };
+    let (socket, mut line) = served.open_as(net, room, Protocol::V1)?;
+    let filled = if served.fills {
+        fill_fast(served, net, socket, &mut line, rows)
+    } else {
+        fill_slowly(served, net, socket, &mut line, rows)
+    };
     net.close(socket);
     filled
 }
 
-fn fill_fast(served: &Served, net: &mut Net, socket: SocketId, rows: usize) -> Result<(), Error> {
+fn fill_fast(served: &Served, net: &mut Net, socket: SocketId, line: &mut Line, rows: usize) -> Result<(), Error> {
     for from in (0..rows).step_by(FILL_ROWS) {
-        net.send(socket, &served.wire.fill(from, rows.min(from + FILL_ROWS), &served.text))?;
-        let heard = first(served, net, "an answer to an action that fills the room")?;
+        net.send(socket, &line.fill(from, rows.min(from + FILL_ROWS), &served.text))?;
+        let heard = first(net, line, "an answer to an action that fills the room")?;
         if heard != Heard::Filled {
             return Err(Error::Protocol("a room could not be filled"));
         }
@@ -49,18 +52,18 @@ fn fill_fast(served: &Served, net: &mut Net, socket: SocketId, rows: usize) -> R
     Ok(())
 }
 
-fn fill_slowly(served: &Served, net: &mut Net, socket: SocketId, rows: usize) -> Result<(), Error> {
+fn fill_slowly(served: &Served, net: &mut Net, socket: SocketId, line: &mut Line, rows: usize) -> Result<(), Error> {
     let rows = u32::try_from(rows).unwrap_or(u32::MAX);
     let mut message = String::new();
     for from in (0..rows).step_by(FILL_IN_FLIGHT as usize) {
         let to = rows.min(from + FILL_IN_FLIGHT);
         for number in from..to {
             message.clear();
-            served.wire.create(&mut message, RowId { client: FILLER, number }, &served.text);
+            line.create(&mut message, RowId { client: FILLER, number }, &served.text);
             net.send(socket, &message)?;
         }
         for _ in from..to {
-            if !matches!(first(served, net, "an answer to an action that fills the room")?, Heard::Ack(_)) {
+            if !matches!(first(net, line, "an answer to an action that fills the room")?, Heard::Ack(_)) {
                 return Err(Error::Protocol("a room could not be filled"));
             }
         }
@@ -68,11 +71,11 @@ fn fill_slowly(served: &Served, net: &mut Net, socket: SocketId, rows: usize) ->
     Ok(())
 }
 
-/// How many rows somebody finds who comes new to a room.
+/// How many rows somebody finds who comes new to a room. Asked in version 1, whichever is measured: its answer is all there is.
 fn count_rows(served: &Served, net: &mut Net, room: &str) -> Result<usize, Error> {
-    let socket = net.open(served.address, &served.wire.path(room))?;
-    net.send(socket, &served.wire.sync())?;
-    let heard = first(served, net, "an answer to a sync")?;
+    let (socket, mut line) = served.open_as(net, room, Protocol::V1)?;
+    net.send_all(socket, &line.enter())?;
+    let heard = first(net, &mut line, "an answer to a sync")?;
     net.close(socket);
     match heard {
         Heard::Snapshot(rows) => Ok(rows),
@@ -80,21 +83,32 @@ fn count_rows(served: &Served, net: &mut Net, room: &str) -> Result<usize, Error
     }
 }
 
-/// The first that is said, on whatever socket.
-fn first(served: &Served, net: &mut Net, what: &'static str) -> Result<Heard, Error> {
-    struct First<'s> {
-        served: &'s Served,
-        heard: std::collections::VecDeque<Heard>,
+/// The first that is said, on the one socket that is open.
+fn first(net: &mut Net, line: &mut Line, what: &'static str) -> Result<Heard, Error> {
+    first_but(net, line, what, |_| false)
+}
+
+/// The first that is said, but for what is to be passed over.
+fn first_but(
+    net: &mut Net,
+    line: &mut Line,
+    what: &'static str,
+    passes: impl Fn(&Heard) -> bool,
+) -> Result<Heard, Error> {
+    struct First<'l, P> {
+        line: &'l mut Line,
+        heard: Vec<Heard>,
+        passes: P,
     }
-    impl Ear for First<'_> {
-        fn hear(&mut self, _: SocketId, message: &[u8], _: Instant, _: &mut Vec<u8>) {
-            let heard = &mut self.heard;
-            self.served.wire.read(message, &mut |what| heard.push_back(what));
+    impl<P: Fn(&Heard) -> bool> Ear for First<'_, P> {
+        fn hear(&mut self, _: SocketId, message: &[u8], now: Instant, out: &mut Vec<u8>) {
+            self.line.read(message, now, out, &mut self.heard);
+            self.heard.retain(|heard| !(self.passes)(heard));
         }
     }
-    let mut ear = First { served, heard: std::collections::VecDeque::new() };
+    let mut ear = First { line, heard: Vec::new(), passes };
     net.turn_until(&mut ear, what, |ear| !ear.heard.is_empty())?;
-    ear.heard.pop_front().ok_or(Error::Protocol("nothing was said"))
+    if ear.heard.is_empty() { Err(Error::Protocol("nothing was said")) } else { Ok(ear.heard.remove(0)) }
 }
 
 /// Whether what comes from one writer comes whole and in order.

@@ -1,51 +1,18 @@
-//! What a protocol looks like from here. There is version 1; another one is another [`Wire`].
+//! Version 1 of the protocol.
 
 use std::fmt::Write;
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-/// A row, by who made it and its number among those. The call that makes it has the same name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct RowId {
-    pub(crate) client: u32,
-    pub(crate) number: u32,
-}
+use super::{Heard, RowId, fill_action, push_create, row_id};
 
-/// What a message says.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Heard {
-    /// All rows of the room: so many.
-    Snapshot(usize),
-    /// The action that makes the row has been run, and its effect is as it should be.
-    Ack(RowId),
-    /// Rooms have been filled: the answer to what [`Wire::fill`] asked for.
-    Filled,
-    /// Somebody else made the row.
-    News(RowId),
-    /// What should not come, or is not as it should be.
-    Wrong,
-}
+/// Version 1, with the actions of the todo example. Each message can be read by itself.
+#[derive(Debug)]
+pub(crate) struct V1;
 
-/// A protocol.
-pub(crate) trait Wire {
-    /// Where a room's sockets are opened.
-    fn path(&self, room: &str) -> String;
-    /// The message that asks for all rows, and for what follows.
-    fn sync(&self) -> String;
-    /// The message that asks for a new row.
-    fn create(&self, message: &mut String, row: RowId, text: &str);
-    /// The message that asks for many rows, of a server of ours.
-    fn fill(&self, from: usize, to: usize, text: &str) -> String;
-    /// Reads a message, which may say several things.
-    fn read(&self, message: &[u8], hear: &mut dyn FnMut(Heard));
-}
-
-/// Version 1, with the actions of the todo example.
-#[derive(Debug, Clone)]
-pub(crate) struct V1 {
-    party: String,
-}
+/// The message that asks for all rows, and for what follows.
+pub(super) const SYNC: &str = r#"{"channel":"todos","sync":true,"from":null}"#;
 
 /// How messages begin that come by the thousand. Any other way of writing them is read too, but slower.
 const ACK: &[u8] = br#"{"type":"success","rpc":true,"channel":"todos","id":""#;
@@ -83,41 +50,23 @@ struct Snapshot {
 #[derive(Deserialize)]
 struct Row<'a>(&'a str, IgnoredAny, IgnoredAny, IgnoredAny, IgnoredAny, Option<i64>);
 
-impl V1 {
-    pub(crate) fn new(party: &str) -> Self {
-        V1 { party: party.to_owned() }
-    }
+pub(super) fn create(message: &mut String, row: RowId, text: &str) {
+    let RowId { client, number } = row;
+    // Writing to a String never fails.
+    let _ = write!(message, r#"{{"id":"{client}-{number}","channel":"todos","rpc":true,"action":"#);
+    push_create(message, row, text);
+    message.push('}');
 }
 
-impl Wire for V1 {
-    fn path(&self, room: &str) -> String {
-        format!("/parties/{}/{room}", self.party)
-    }
+pub(super) fn fill(from: usize, to: usize, text: &str) -> String {
+    let action = fill_action(from, to, text);
+    format!(r#"{{"id":"{FILL}","channel":"todos","rpc":true,"action":{action}}}"#)
+}
 
-    fn sync(&self) -> String {
-        r#"{"channel":"todos","sync":true,"from":null}"#.to_owned()
-    }
-
-    fn create(&self, message: &mut String, row: RowId, text: &str) {
-        let RowId { client, number } = row;
-        // Writing to a String never fails.
-        let _ = write!(
-            message,
-            r#"{{"id":"{client}-{number}","channel":"todos","rpc":true,"action":{{"type":"create","payload":{{"id":"{client}-{number}","text":"{text}","completed":false}}}}}}"#
-        );
-    }
-
-    fn fill(&self, from: usize, to: usize, text: &str) -> String {
-        format!(
-            r#"{{"id":"{FILL}","channel":"todos","rpc":true,"action":{{"type":"fill","payload":{{"from":{from},"to":{to},"text":"{text}"}}}}}}"#
-        )
-    }
-
-    fn read(&self, message: &[u8], hear: &mut dyn FnMut(Heard)) {
-        match fast(message) {
-            Some(heard) => hear(heard),
-            None => slow(message, hear),
-        }
+pub(super) fn read(message: &[u8], heard: &mut Vec<Heard>) {
+    match fast(message) {
+        Some(what) => heard.push(what),
+        None => slow(message, &mut |what| heard.push(what)),
     }
 }
 
@@ -130,19 +79,6 @@ fn fast(message: &[u8]) -> Option<Heard> {
     let (row, rest) = row_id(message.strip_prefix(ACK)?)?;
     let (made, rest) = row_id(rest.strip_prefix(ACK_ROW)?)?;
     (made == row && rest.ends_with(ALIVE) && !rest.contains(&b'[')).then_some(Heard::Ack(row))
-}
-
-/// Reads `7-12"`; what follows begins with the quote.
-fn row_id(text: &[u8]) -> Option<(RowId, &[u8])> {
-    let (client, rest) = number(text)?;
-    let (number, rest) = number(rest.strip_prefix(b"-")?)?;
-    rest.starts_with(b"\"").then_some((RowId { client, number }, rest))
-}
-
-fn number(text: &[u8]) -> Option<(u32, &[u8])> {
-    let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
-    let (digits, rest) = text.split_at(digits);
-    Some((std::str::from_utf8(digits).ok()?.parse().ok()?, rest))
 }
 
 fn slow(message: &[u8], hear: &mut dyn FnMut(Heard)) {
@@ -185,7 +121,7 @@ mod tests {
 
     fn heard(message: &str) -> Vec<Heard> {
         let mut all = Vec::new();
-        V1::new("todos").read(message.as_bytes(), &mut |heard| all.push(heard));
+        read(message.as_bytes(), &mut all);
         all
     }
 
@@ -229,10 +165,10 @@ mod tests {
     #[test]
     fn what_is_asked_for_is_json() {
         let mut create = String::new();
-        V1::new("todos").create(&mut create, ROW, "text");
+        super::create(&mut create, ROW, "text");
         let create: serde_json::Value = serde_json::from_str(&create).unwrap();
         assert_eq!((&create["id"], &create["action"]["payload"]["id"]), (&"3-14".into(), &"3-14".into()));
-        let fill: serde_json::Value = serde_json::from_str(&V1::new("todos").fill(1, 5, "text")).unwrap();
+        let fill: serde_json::Value = serde_json::from_str(&fill(1, 5, "text")).unwrap();
         assert_eq!(fill["action"]["payload"]["to"], 5);
     }
 }
