@@ -174,7 +174,10 @@ fn trim_clients(db: &mut dyn Db, now: Millis) -> Result<(), DbError> {
     let sql = "UPDATE _client SET forgotten = max(forgotten, coalesce( \
                (SELECT max(number) FROM _reject WHERE _reject.handle = _client.handle AND at < ?), 0))";
     store::run(db, sql, &outcomes)?;
-    store::run(db, "DELETE FROM _reject WHERE at < ?", &outcomes)?;
+    // After the clock was set back an older number may have a later time.
+    let sql = "DELETE FROM _reject WHERE at < ? OR number <= \
+               (SELECT forgotten FROM _client WHERE _client.handle = _reject.handle)";
+    store::run(db, sql, &outcomes)?;
     store::run(db, "DELETE FROM _call WHERE at < ?", &[days(limits::CALL_DAYS)])?;
     // Who was born later cannot have been dropped (SPEC 6.7).
     let newest =

@@ -163,6 +163,23 @@ fn p3_what_a_killed_process_left_unsynced_is_durable_before_it_is_seen() {
     }
 }
 
+#[test]
+fn p8_what_is_forgotten_is_not_kept_after_the_clock_was_set_back() {
+    let (mut world, empty) = (World::new(), json("{}"));
+    let begin = world.now;
+    world.join(1, client(1), None);
+    world.now = begin + 20 * limits::DAY_MS;
+    world.send(1, &[action(1, "nowhere", &empty)]);
+    world.now = begin;
+    assert_eq!(world.send(1, &[action(2, "nowhere", &empty), action(3, "rows", &empty)]), ["reject", "ack", "patch"]);
+    assert_eq!(world.count("SELECT 1 FROM _reject"), 2);
+    // The second number is forgotten, and the first with it.
+    world.now = begin + (limits::OUTCOME_DAYS + 1) * limits::DAY_MS;
+    world.send(1, &[Up::Ping]);
+    assert_eq!(world.count("SELECT 1 FROM _reject"), 0);
+    assert_eq!(world.send(1, &[action(1, "nowhere", &empty)]), ["reject"]);
+}
+
 /// A room of [`App`] on a disk.
 fn room_on(disk: &Disk, now: i64) -> Room<App, SqliteDb> {
     let options = Options { vfs: Some(disk.vfs_name().to_owned()), ..Options::default() };
