@@ -277,10 +277,7 @@ async fn spec_8_frames_of_version_2_that_are_wrong_are_answered_and_nothing_else
             r#"{"type":"join","room":"notes/lobby","client":"00000000000000000000000000000009","born":1e999}"#,
             "error: bad_message",
         ),
-        (
-            r#"{"type":"join","room":"notes/other","client":"00000000000000000000000000000009"}"#,
-            "left: too_many_rooms",
-        ),
+        (r#"{"type":"join","room":"notes/other","client":"00000000000000000000000000000009"}"#, "left: too_many_rooms"),
         (r#"{"type":"action","room":"notes/other","number":1,"channel":"notes","action":{}}"#, "error: not_joined"),
         (r#"{"type":"action","room":"notes/lobby","channel":"notes","action":{}}"#, "error: bad_message"),
         (r#"{"type":"action","room":"notes/lobby","number":"1","channel":"notes","action":{}}"#, "error: bad_message"),

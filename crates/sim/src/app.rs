@@ -130,11 +130,24 @@ pub(crate) enum Action {
     },
     /// As large as it says.
     Padded(String),
+    /// Puts items into the outbox; with a counter that it adds to, a version goes with them.
+    Post {
+        counter: Option<i64>,
+        items: u64,
+        fails: bool,
+    },
+}
+
+/// An item of the outbox: which of an action's it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct Item {
+    pub(crate) nonce: u64,
+    pub(crate) index: u64,
 }
 
 /// Applies an action: on the server, and as a prediction in the client.
-pub(crate) fn apply(tx: &mut Tx<'_>, action: Action) -> Result<Option<String>, ActionError> {
-    match action {
+pub(crate) fn apply(tx: &mut Tx<'_>, request: Request) -> Result<Option<String>, ActionError> {
+    match request.action {
         Action::AddNote { id, title, body } => {
             let id = id.unwrap_or_else(|| tx.new_id());
             tx.table::<Note>().insert(&Note { id: id.clone(), title, body })?;
@@ -156,6 +169,13 @@ pub(crate) fn apply(tx: &mut Tx<'_>, action: Action) -> Result<Option<String>, A
         }
         Action::SetAlarm { after_ms } => tx.set_alarm(tx.now() + after_ms),
         Action::Padded(_) => {}
+        Action::Post { counter, items, fails } => {
+            counter.map_or(Ok(()), |counter| add(tx, counter, 1))?;
+            (0..items).try_for_each(|index| tx.outbox(&Item { nonce: request.nonce, index }))?;
+            if fails {
+                return Err(ActionError::reject("refused", "No."));
+            }
+        }
         raw => apply_raw(tx, raw)?,
     }
     Ok(None)
@@ -271,8 +291,9 @@ impl SyncServer for App {
         self.count(tx)?;
         let request: Request = serde_json::from_str(call.action())
             .map_err(|_| ActionError::from(partysync_protocol::ErrorCode::BadAction))?;
-        let made = apply(tx, request.action)?;
-        self.journal(tx, request.nonce, made)?;
+        let nonce = request.nonce;
+        let made = apply(tx, request)?;
+        self.journal(tx, nonce, made)?;
         Ok(Changed::Captured)
     }
 

@@ -117,6 +117,16 @@ impl Disk {
         self.lock().used()
     }
 
+    /// What a file holds now, synced or not.
+    pub fn copy(&self, file: &str) -> Option<Vec<u8>> {
+        self.lock().content(file)
+    }
+
+    /// Puts a file in place of what has its name, or nothing, durably. Nobody may have it open.
+    pub fn replace(&self, file: &str, content: Option<Vec<u8>>) {
+        self.lock().replace(file, content);
+    }
+
     /// A disk that lies says that a sync is done and does nothing.
     pub fn lie(&self, lies: bool) {
         self.lock().set_lies(lies);

@@ -34,6 +34,16 @@ enum Survival {
 }
 
 impl File {
+    /// A file that is on the platter.
+    pub(crate) fn stored(content: Vec<u8>) -> Self {
+        File { cached: content.clone(), stored: content, pending: Vec::new() }
+    }
+
+    /// What programs read.
+    pub(crate) fn content(&self) -> &[u8] {
+        &self.cached
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.cached.len()
     }

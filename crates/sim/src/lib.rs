@@ -10,11 +10,13 @@
 //! ```
 //!
 //! How a world is made:
-//! - `world.rs` decides what happens next; `server.rs` and `clients.rs` do it; `network.rs` is what lies between.
-//! - `disk.rs`, `platter.rs` and `file.rs` are a disk that loses what was not synced; `vfs.rs` makes SQLite use it.
+//! - `world.rs` decides what happens next; `server.rs` and `clients.rs` do it; `network.rs` is what lies between, and `slow.rs` what
+//!   waits there for a reader that is slow. A socket carries one room or several; `site.rs` is what the home has of one.
+//! - `disk.rs`, `platter.rs` and `file.rs` are a disk that loses what was not synced; `vfs.rs` makes SQLite use it. `copies.rs` puts
+//!   old copies in place of rooms, and of what clients store; `courier.rs` delivers what is in the outbox.
 //! - `app.rs` is the app, `script.rs` what its users do.
-//! - `checks.rs` (with `look.rs`) looks at the room after each batch, at each frame it sends and at each
-//!   client; `model.rs` says what the tables must hold.
+//! - `checks.rs` (with `look.rs`) looks at each room after each batch, `keeping.rs` at how much it keeps, `frames.rs` at each frame that
+//!   it gets and sends, `items.rs` at each item that it hands out, `fates.rs` at each client; `model.rs` says what the tables must hold.
 //! - `tamper.rs` breaks rooms on purpose: the checks are worth something only as far as they catch them.
 
 #![deny(unsafe_code)]
@@ -22,8 +24,14 @@
 mod app;
 mod checks;
 mod clients;
+mod copies;
+mod courier;
 mod disk;
+mod fates;
 mod file;
+mod frames;
+mod items;
+mod keeping;
 mod look;
 mod model;
 mod network;
@@ -31,6 +39,9 @@ mod platter;
 mod rng;
 mod script;
 mod server;
+mod setup;
+mod site;
+mod slow;
 mod tamper;
 // SQLite's interface is C's.
 #[allow(unsafe_code)]
@@ -40,5 +51,6 @@ mod world;
 pub use checks::{Promise, Violation};
 pub use disk::{Counts, Disk, Fault, Operation};
 pub use rng::Rng;
+pub use setup::{Setup, Stats};
 pub use tamper::Tamper;
-pub use world::{Setup, Stats, run};
+pub use world::run;

@@ -91,3 +91,57 @@ pub(crate) fn marked(db: &mut dyn Db) -> Result<Vec<String>, DbError> {
     let ids = rows(db, "SELECT id FROM notes WHERE deleted_at IS NOT NULL", &[], |row| text(row, 0))?;
     Ok(ids.into_iter().flatten().collect())
 }
+
+/// What a room keeps for a while.
+pub(crate) struct Kept {
+    pub(crate) floor: Version,
+    /// Whether a purge has run.
+    pub(crate) was_purged: bool,
+    pub(crate) purge_at: Option<i64>,
+    pub(crate) rejections: Vec<Rejection>,
+    /// When each client was last seen.
+    pub(crate) clients: Vec<i64>,
+    /// The log's first two versions, and their times.
+    pub(crate) log: Vec<(Version, i64)>,
+    /// Puts that no cursor leads to.
+    pub(crate) puts_below: i64,
+}
+
+/// An outcome that is kept, and what the room knows of its client.
+#[derive(Debug)]
+pub(crate) struct Rejection {
+    pub(crate) client: Option<String>,
+    pub(crate) number: u64,
+    pub(crate) at: i64,
+    pub(crate) forgotten: u64,
+    pub(crate) last: u64,
+}
+
+impl Kept {
+    pub(crate) fn read(db: &mut dyn Db) -> Result<Self, DbError> {
+        let one = |db: &mut dyn Db, sql: &str| Ok::<_, DbError>(rows(db, sql, &[], |row| integer(row, 0))?.pop());
+        let floor = one(db, "SELECT value FROM _meta WHERE name = 'floor'")?.unwrap_or(0);
+        let was_purged = one(db, "SELECT value FROM _meta WHERE name = 'purged'")?.is_some();
+        let purge_at = one(db, "SELECT at FROM _timer WHERE name = 'purge'")?;
+        let puts_below = "SELECT count(*) FROM _change WHERE op = 0 AND version <= \
+                          (SELECT value FROM _meta WHERE name = 'floor')";
+        let rejections = "SELECT c.client, r.number, r.at, c.forgotten, c.last \
+                          FROM _reject AS r LEFT JOIN _client AS c ON c.handle = r.handle";
+        let log = "SELECT version, at FROM _log ORDER BY version LIMIT 2";
+        Ok(Kept {
+            floor: floor.unsigned_abs(),
+            was_purged,
+            purge_at,
+            puts_below: one(db, puts_below)?.unwrap_or(0),
+            rejections: rows(db, rejections, &[], |row| Rejection {
+                client: text(row, 0),
+                number: integer(row, 1).unsigned_abs(),
+                at: integer(row, 2),
+                forgotten: integer(row, 3).unsigned_abs(),
+                last: integer(row, 4).unsigned_abs(),
+            })?,
+            clients: rows(db, "SELECT seen_at FROM _client", &[], |row| integer(row, 0))?,
+            log: rows(db, log, &[], |row| (integer(row, 0).unsigned_abs(), integer(row, 1)))?,
+        })
+    }
+}

@@ -10,6 +10,9 @@ use crate::app::{ALARM_COUNTER, Action};
 /// The channels' names, in the order of the digests.
 pub(crate) const CHANNELS: [&str; 3] = ["counters", "notes", "tags"];
 
+/// A row's channel, and its id as JSON.
+pub(crate) type Key = (&'static str, String);
+
 /// Rows of all channels.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Model {
@@ -75,7 +78,8 @@ impl Model {
                 self.changed = !self.counters.is_empty();
                 self.counters.clear();
             }
-            Action::SetAlarm { .. } | Action::Padded(_) => {}
+            Action::Post { counter: Some(counter), .. } => self.add(*counter, 1, at),
+            Action::SetAlarm { .. } | Action::Padded(_) | Action::Post { .. } => {}
             // These are never applied; the checks say so if one is.
             Action::Refuse(_) | Action::Panic(_) | Action::BlobTag { .. } | Action::Forbidden | Action::Spin => {}
         }
@@ -99,6 +103,16 @@ impl Model {
     /// The ids of notes that are marked deleted, and may be in their table still.
     pub(crate) fn is_marked(&self, id: &str) -> bool {
         self.notes.get(id).is_some_and(|row| row.marked)
+    }
+
+    /// All rows, those marked deleted among them, by channel and id: what one version changed of them is what its patch may hold.
+    pub(crate) fn all(&self) -> BTreeMap<Key, String> {
+        let mut all = BTreeMap::new();
+        let rows = self.counters.iter().map(|(id, row)| ((CHANNELS[0], id.to_string()), format!("{row:?}")));
+        all.extend(rows);
+        all.extend(self.notes.iter().map(|(id, row)| ((CHANNELS[1], format!("{id:?}")), format!("{row:?}"))));
+        all.extend(self.tags.iter().map(|(id, row)| ((CHANNELS[2], format!("{id:?}")), format!("{row:?}"))));
+        all
     }
 
     /// What tells one state of all live rows from another.

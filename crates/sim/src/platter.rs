@@ -201,6 +201,23 @@ impl Platter {
         synced
     }
 
+    pub(crate) fn content(&self, name: &str) -> Option<Vec<u8>> {
+        let file = self.files.get(self.names.get(name)?)?;
+        Some(file.content().to_owned())
+    }
+
+    /// Puts a file in a name's place, stored and all.
+    pub(crate) fn replace(&mut self, name: &str, content: Option<Vec<u8>>) {
+        self.pending_names.retain(|(pending, _)| pending != name);
+        let file = content.map(|content| {
+            let number = self.create_unnamed();
+            self.files.insert(number, File::stored(content));
+            number
+        });
+        set_name(&mut self.names, name, file);
+        set_name(&mut self.stored_names, name, file);
+    }
+
     /// Takes a file's lock for an open file, or says that another has it.
     pub(crate) fn take_lock(&mut self, file: u64, opened: u64) -> Result<(), DiskError> {
         if *self.locks.entry(file).or_insert(opened) == opened { Ok(()) } else { Err(DiskError::Locked) }

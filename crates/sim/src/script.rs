@@ -31,7 +31,7 @@ fn typed(rng: &mut Rng) -> Action {
 }
 
 fn raw(rng: &mut Rng) -> Action {
-    match rng.below(38) {
+    match rng.below(44) {
         0..5 => Action::Replace { id: note(rng), title: title(rng) },
         5..9 => Action::Rename { from: note(rng), to: note(rng) },
         9..14 => Action::Tag { id: tag(rng), note: note(rng) },
@@ -46,9 +46,14 @@ fn raw(rng: &mut Rng) -> Action {
         31 | 32 => Action::Forbidden,
         33..36 => Action::Panic(counter(rng)),
         36 => Action::Spin,
+        37..43 => post(rng),
         _ if rng.chance(50) => Action::Padded("x".repeat(*rng.pick(&PADDED_BYTES))),
         _ => Action::Padded(String::new()),
     }
+}
+
+fn post(rng: &mut Rng) -> Action {
+    Action::Post { counter: rng.chance(500).then(|| counter(rng)), items: 1 + rng.below(3), fails: rng.chance(200) }
 }
 
 fn note(rng: &mut Rng) -> String {

@@ -1,4 +1,4 @@
-//! The room's side of a world: its home, and how that fails.
+//! The rooms' side of a world: their home, and how that fails.
 
 use std::sync::Arc;
 
@@ -7,8 +7,10 @@ use partysync_room::{ConnectionId, Effect, Event, Input, OpenError, Room, RoomNa
 use partysync_sqlite::{Options, SqliteDb};
 
 use crate::app::App;
-use crate::checks::{Checked, Promise, Violation};
+use crate::checks::{Checked, Promise, Violation, ensure};
 use crate::network::Wire;
+use crate::site::room_name;
+use crate::slow::{BACKLOG_BYTES, Kind};
 use crate::tamper::{self, SimDb};
 use crate::world::World;
 use crate::{Fault, Operation, Tamper};
@@ -19,33 +21,29 @@ const ACTION_STEPS: u64 = 100_000;
 /// In every so many thousandths of batches the disk fails.
 const FAULTS_PER_MILLE: u64 = 30;
 
-pub(crate) fn room_name() -> RoomName {
-    RoomName::new("sim", "world")
-}
-
 impl World {
-    /// The room takes what has arrived, or starts if it is down.
-    pub(crate) fn serve(&mut self) -> Checked {
+    /// A room takes what has arrived, or starts if it is down.
+    pub(crate) fn serve(&mut self, site: usize) -> Checked {
         let size = if self.rng.chance(100) { 60 } else { 1 + self.rng.index(8) };
-        self.serve_batch(size, true)
+        self.serve_batch(site, size, true)
     }
 
-    /// The room takes everything, without faults.
-    pub(crate) fn serve_all(&mut self) -> Checked {
+    /// A room takes everything, without faults.
+    pub(crate) fn serve_all(&mut self, site: usize) -> Checked {
         loop {
-            self.serve_batch(usize::MAX, false)?;
-            let more = self.wires().any(|wire| wire.has_up());
-            if self.room.is_some() && !more {
+            self.serve_batch(site, usize::MAX, false)?;
+            let more = self.wires().any(|wire| wire.has_up(site));
+            if self.sites[site].room.is_some() && !more {
                 return Ok(());
             }
         }
     }
 
-    fn serve_batch(&mut self, size: usize, faults: bool) -> Checked {
-        if self.room.is_none() {
-            return self.start(faults);
+    fn serve_batch(&mut self, site: usize, size: usize, faults: bool) -> Checked {
+        if self.sites[site].room.is_none() {
+            return self.start(site, faults);
         }
-        let events = self.gather(size)?;
+        let events = self.gather(site, size, faults)?;
         if events.is_empty() {
             return Ok(());
         }
@@ -53,12 +51,15 @@ impl World {
         if faults && self.rng.chance(FAULTS_PER_MILLE) {
             self.arm(8);
         }
-        self.handle(events, faults)
+        self.handle(site, events, faults)
     }
 
-    fn handle(&mut self, events: Vec<Event>, faults: bool) -> Checked {
-        let input = Input { now: self.room_now(), random: self.rng.word() };
-        let Some(room) = &mut self.room else { return Ok(()) };
+    fn handle(&mut self, site: usize, events: Vec<Event>, faults: bool) -> Checked {
+        let now = self.room_now();
+        let input = Input { now, random: self.rng.word() };
+        let at = &mut self.sites[site];
+        let Some(room) = &mut at.room else { return Ok(()) };
+        events.iter().try_for_each(|event| at.ledger.arrived(event))?;
         let mut effects = Vec::new();
         room.handle(input, events, &mut effects);
         let must_reopen = room.must_reopen();
@@ -66,7 +67,8 @@ impl World {
         if self.disk.is_off() {
             return self.crash();
         }
-        match self.ledger.observe(room) {
+        let is_clean = !must_reopen && !effects.iter().any(|effect| matches!(effect, Effect::Report(_)));
+        match at.ledger.observe(room, now, is_clean) {
             Ok(checked) => checked?,
             // The connection has had enough: a home would open the room anew.
             Err(_) => return self.kill(),
@@ -75,86 +77,109 @@ impl World {
             // The process dies between the commit and the sockets.
             return if self.rng.chance(500) { self.crash() } else { self.kill() };
         }
-        effects.into_iter().try_for_each(|effect| self.carry_out(effect))?;
+        effects.into_iter().try_for_each(|effect| self.carry_out(site, effect))?;
         if must_reopen {
             self.stats.reopened += 1;
-            self.hibernate()?;
+            self.hibernate(site)?;
         }
-        self.ledger.check_promised()
+        self.sites[site].ledger.check_batch()
     }
 
-    /// Takes some of what has arrived, from random connections, in order of each.
-    fn gather(&mut self, size: usize) -> Result<Vec<Event>, Violation> {
-        let mut events = Vec::new();
-        if self.wake_at.is_some_and(|at| at <= self.room_now()) || self.rng.chance(5) {
-            self.wake_at = None;
+    /// Takes some of what has arrived for a room, from random connections, in order of each.
+    fn gather(&mut self, site: usize, size: usize, faults: bool) -> Result<Vec<Event>, Violation> {
+        let mut events = self.word(site, faults);
+        if self.sites[site].wake_at.is_some_and(|at| at <= self.room_now()) || self.rng.chance(5) {
+            self.sites[site].wake_at = None;
             events.push(Event::Alarm);
         }
+        let is_later = faults && self.rng.chance(500);
+        if !is_later && self.tamper != Tamper::NoCatchUp {
+            let caught_up: Vec<Event> = self.wires_mut().filter_map(|wire| wire.end_lag(site)).collect();
+            self.stats.caught_up += caught_up.len() as u64;
+            events.extend(caught_up);
+        }
         while events.len() < size {
-            let ready = self.wires().filter(|wire| wire.has_up()).count();
+            let ready = self.wires().filter(|wire| wire.has_up(site)).count();
             if ready == 0 {
                 break;
             }
             let index = self.rng.index(ready);
-            let Some(event) = self.wires_mut().filter(|w| w.has_up()).nth(index).and_then(Wire::next_up) else { break };
-            if let Event::Text { connection, text } = &event {
-                self.ledger.arrived(*connection, text)?;
-            }
+            let ready = self.wires_mut().filter(|wire| wire.has_up(site)).nth(index);
+            let Some(event) = ready.and_then(|wire| wire.next_up(site)) else { break };
             events.push(event);
         }
-        self.lingering.retain(Wire::has_up);
+        self.lingering.retain(|wire| !wire.has_nothing_up());
         Ok(events)
     }
 
-    fn carry_out(&mut self, effect: Effect) -> Checked {
+    fn carry_out(&mut self, site: usize, effect: Effect) -> Checked {
         match effect {
-            Effect::Send { to, frame } => self.send(to, &frame),
-            Effect::Broadcast { to, except, frame, .. } => {
-                to.iter().filter(|to| Some(**to) != except).try_for_each(|to| self.send(*to, &frame))
+            Effect::Send { to, frame } => self.send(site, to, Kind::Answer, &frame, false),
+            Effect::Broadcast { to, except, since, frame } => {
+                let kind = Kind::News { since };
+                to.iter().filter(|to| Some(**to) != except).try_for_each(|to| self.send(site, *to, kind, &frame, true))
             }
             Effect::Close { connection, .. } => {
-                let client = self.ends.iter().position(|e| e.wire.as_ref().is_some_and(|w| w.id == connection));
-                client.map_or(Ok(()), |client| self.cut(client))
+                self.sites[site].ledger.closing(connection);
+                let is_it = |wire: &Wire| wire.lane_of(connection).is_some();
+                let device = self.devices.iter().position(|device| device.wire.as_ref().is_some_and(is_it));
+                device.map_or(Ok(()), |device| self.cut(device))
             }
             Effect::WakeAt(at) => {
-                self.wake_at = at;
+                self.sites[site].wake_at = at;
                 Ok(())
             }
+            Effect::Deliver(item) => self.hand_out(site, item),
             _ => Ok(()),
         }
     }
 
-    fn send(&mut self, to: ConnectionId, frame: &str) -> Checked {
+    fn send(&mut self, site: usize, to: ConnectionId, kind: Kind, frame: &str, to_many: bool) -> Checked {
         let Some(text) = tamper::frame(self.tamper, &mut self.tampered, frame) else { return Ok(()) };
-        self.ledger.sent(to, &text)?;
+        let wire = self.devices.iter_mut().filter_map(|d| d.wire.as_mut()).find(|wire| wire.lane_of(to).is_some());
+        let ledger = &mut self.sites[site].ledger;
+        let Some((lane, wire)) = wire.and_then(|wire| Some((wire.lane_of(to)?, wire))) else {
+            // Its client has left; the room does not know yet.
+            return ledger.sent(to, &text, to_many);
+        };
+        if !wire.send_down(lane, kind, text.clone(), self.tamper) {
+            self.stats.left_out += 1;
+            ledger.left_out(to);
+            return Ok(());
+        }
+        let (frames, bytes) = wire.down.news();
+        let fits = bytes <= BACKLOG_BYTES || frames <= 1;
+        ensure!(fits, P8, "{frames} frames of {bytes} bytes wait for one reader");
         self.stats.rejected += u64::from(text.contains(r#""type":"reject""#));
         self.stats.later += u64::from(text.contains(r#""type":"later""#));
-        if let Some(wire) = self.ends.iter_mut().filter_map(|end| end.wire.as_mut()).find(|wire| wire.id == to) {
-            wire.send_down(text);
-        }
-        Ok(())
+        ledger.sent(to, &text, to_many)
     }
 
-    /// Opens the room. It must open whatever happened to it, unless the disk fails right now.
-    fn start(&mut self, faults: bool) -> Checked {
+    /// Opens a room. It must open whatever happened to it, unless the disk fails right now.
+    fn start(&mut self, site: usize, faults: bool) -> Checked {
         let fails = faults && self.rng.chance(100);
         if fails {
             self.arm(40);
         }
-        let opened = self.open();
+        let opened = self.open_as(site, &self.sites[site].file(), &room_name(site));
         self.disk.disarm();
         let was_off = self.disk.is_off();
+        let now = self.room_now();
         match opened {
             Ok(mut room) if !was_off => {
-                let checked = self.ledger.reopened(&mut room);
-                self.room = Some(room);
+                let at = &mut self.sites[site];
+                let connections = std::mem::take(&mut at.ledger.connections);
+                let checked = at.ledger.reopened(&mut room, now);
+                at.ledger.connections = connections;
+                at.room = Some(room);
                 self.disk.lie(self.tamper == Tamper::LieAboutSyncs);
                 match checked {
                     Ok(checked) => checked?,
                     Err(error) => return Err(unusable(&error.to_string())),
                 }
-                let restored = std::mem::take(&mut self.asleep).into_iter();
-                self.handle(restored.map(|(connection, state)| Event::Restored { connection, state }).collect(), false)
+                let restored = std::mem::take(&mut self.sites[site].asleep).into_iter();
+                let restored = restored.map(|(connection, state)| Event::Restored { connection, state }).collect();
+                self.handle(site, restored, false)
             }
             Err(error) if !fails && !was_off && !self.disk.is_full() => Err(unusable(&error.to_string())),
             _ if was_off => self.crash(),
@@ -165,13 +190,14 @@ impl World {
         }
     }
 
-    fn open(&mut self) -> Result<Room<App, SimDb>, OpenError> {
+    /// Opens a file as a room.
+    pub(crate) fn open_as(&mut self, site: usize, file: &str, name: &RoomName) -> Result<Room<App, SimDb>, OpenError> {
         let options =
             Options { vfs: Some(self.disk.vfs_name().to_owned()), action_steps: ACTION_STEPS, max_pages: None };
-        let db = SqliteDb::open(&self.disk.path("room.db"), &options)?;
-        let complaints = Arc::clone(&self.ledger.complaints);
+        let db = SqliteDb::open(&self.disk.path(file), &options)?;
+        let complaints = Arc::clone(&self.sites[site].ledger.complaints);
         let input = Input { now: self.room_now(), random: self.rng.word() };
-        Room::open(SimDb::new(db, self.tamper), room_name(), move || App::new(&complaints), input)
+        Room::open(SimDb::new(db, self.tamper), name.clone(), move || App::new(&complaints), input)
     }
 
     /// One of the disk's next operations fails; half of the times the power goes with it.
@@ -188,39 +214,40 @@ impl World {
     pub(crate) fn crash(&mut self) -> Checked {
         self.stats.crashes += 1;
         self.disk.cut_power();
-        self.room = None;
+        self.sites.iter_mut().for_each(|site| site.room = None);
         self.disk.crash();
-        self.lose_connections()
+        self.lose_all()
     }
 
-    /// The room's process dies.
+    /// The rooms' process dies.
     pub(crate) fn kill(&mut self) -> Checked {
         self.stats.kills += 1;
         self.disk.kill_process();
-        self.room = None;
-        self.lose_connections()
+        self.sites.iter_mut().for_each(|site| site.room = None);
+        self.lose_all()
     }
 
-    /// The room leaves memory in good order, as an idle one does.
-    pub(crate) fn evict(&mut self) -> Checked {
-        self.room = None;
-        self.lose_connections()
+    /// A room leaves memory in good order, and its sockets are closed.
+    pub(crate) fn evict(&mut self, site: usize) -> Checked {
+        self.sites[site].room = None;
+        self.lose_connections(site)
     }
 
-    /// The room leaves memory in good order, and its sockets stay.
-    pub(crate) fn hibernate(&mut self) -> Checked {
-        if let Some(room) = self.room.take() {
+    /// A room leaves memory in good order, and its sockets stay.
+    pub(crate) fn hibernate(&mut self, site: usize) -> Checked {
+        let site = &mut self.sites[site];
+        if let Some(room) = site.room.take() {
             self.stats.hibernated += 1;
             let (states, db) = room.hibernate();
             drop(db);
-            self.asleep.extend(states);
+            site.asleep.extend(states);
         }
         Ok(())
     }
 
-    pub(crate) fn checkpoint(&mut self) -> Checked {
+    pub(crate) fn checkpoint(&mut self, site: usize) -> Checked {
         // It may fail on a full disk; nothing is lost then.
-        let _: Option<Result<(), DbError>> = self.room.as_mut().map(|room| {
+        let _: Option<Result<(), DbError>> = self.sites[site].room.as_mut().map(|room| {
             let even = room.cursor().version.is_multiple_of(2);
             let db = room.db_mut().inner();
             if even { db.checkpoint() } else { db.copy_log() }
@@ -228,22 +255,30 @@ impl World {
         Ok(())
     }
 
-    /// With the process go all its sockets. What it had sent may still arrive.
-    fn lose_connections(&mut self) -> Checked {
-        self.wake_at = None;
-        self.asleep.clear();
-        (0..self.ends.len()).try_for_each(|client| self.cut(client))?;
-        self.lingering.clear();
-        self.ledger.forget_connections();
+    fn lose_all(&mut self) -> Checked {
+        (0..self.sites.len()).try_for_each(|site| self.lose_connections(site))
+    }
+
+    /// With a room's process go all its sockets. What it had sent may still arrive.
+    fn lose_connections(&mut self, site: usize) -> Checked {
+        self.sites[site].wake_at = None;
+        self.sites[site].asleep.clear();
+        self.lose_courier(site);
+        let carries = |wire: &Option<Wire>| wire.as_ref().is_some_and(|wire| wire.carries(site));
+        let hit: Vec<usize> = (0..self.devices.len()).filter(|i| carries(&self.devices[*i].wire)).collect();
+        hit.into_iter().try_for_each(|device| self.cut(device))?;
+        self.lingering.iter_mut().for_each(|wire| wire.forget(site));
+        self.lingering.retain(|wire| !wire.has_nothing_up());
+        self.sites[site].ledger.forget_connections();
         Ok(())
     }
 
     fn wires(&self) -> impl Iterator<Item = &Wire> {
-        self.ends.iter().filter_map(|end| end.wire.as_ref()).chain(&self.lingering)
+        self.devices.iter().filter_map(|device| device.wire.as_ref()).chain(&self.lingering)
     }
 
     fn wires_mut(&mut self) -> impl Iterator<Item = &mut Wire> {
-        self.ends.iter_mut().filter_map(|end| end.wire.as_mut()).chain(&mut self.lingering)
+        self.devices.iter_mut().filter_map(|device| device.wire.as_mut()).chain(&mut self.lingering)
     }
 }
 

@@ -26,6 +26,30 @@ pub enum Tamper {
     ForgetNumbers,
     /// What a failed step did stays: against P5.
     KeepFailedSteps,
+    /// No reader that was left behind is told what it missed: against P8.
+    NoCatchUp,
+    /// Nothing is left out for a slow reader: against P8.
+    NoBound,
+    /// A reset takes a pending action with it: against P7. A client does this.
+    LosePending,
+    /// An item of the outbox that failed is handed out under another key: against P4.
+    NewKeys,
+    /// Items of the outbox are not stored: against P4.
+    LoseItems,
+    /// Every fourth rejection is not stored: against P4, as what was rejected looks applied then.
+    ForgetRejections,
+    /// Outcomes are kept that the client has: against P8.
+    FreeNothing,
+    /// Every fifth cursor is not found in the log: against P7.
+    ResetAlways,
+    /// Who comes back is told of all that is in the log: against P7.
+    ResumeFromStart,
+    /// Versions are stamped with their number, so that histories that part cannot be told apart: against P7.
+    SameStamps,
+    /// Every seventh ack is not sent: against P8.
+    DropAcks,
+    /// Every tenth frame goes out in another room's name: against P9.
+    OtherRooms,
 }
 
 /// A room's database, perhaps a broken one.
@@ -64,7 +88,7 @@ impl Db for SimDb {
         params: &[Value],
         each: &mut dyn FnMut(&dyn Columns),
     ) -> Result<(), DbError> {
-        self.inner.query(origin, sql, params, each)
+        Tampered { inner: &mut self.inner, state: &mut self.state }.query(origin, sql, params, each)
     }
 
     fn transaction(&mut self, body: &mut dyn FnMut(&mut dyn Db) -> Verdict) -> Result<(), DbError> {
@@ -92,6 +116,18 @@ impl Tampered<'_> {
 impl Db for Tampered<'_> {
     fn execute(&mut self, origin: Origin, sql: &str, params: &[Value]) -> Result<u64, DbError> {
         const LOG: &str = "INSERT INTO _log";
+        let is_kept_back = self.is_turn(Tamper::LoseItems, sql, "INSERT INTO _outbox", 3)
+            || self.is_turn(Tamper::ForgetRejections, sql, "INSERT INTO _reject", 4)
+            || self.is_turn(Tamper::FreeNothing, sql, "DELETE FROM _reject WHERE handle = ? AND number", 1);
+        if is_kept_back {
+            return Ok(1);
+        }
+        if self.is_turn(Tamper::SameStamps, sql, LOG, 1)
+            && let [version, _, rest @ ..] = params
+        {
+            let params: Vec<Value> = [version, version].into_iter().chain(rest).cloned().collect();
+            return self.inner.execute(origin, sql, &params);
+        }
         if self.is_turn(Tamper::ForgetNumbers, sql, "UPDATE _client SET last", 4) {
             return Ok(1);
         }
@@ -116,6 +152,12 @@ impl Db for Tampered<'_> {
         params: &[Value],
         each: &mut dyn FnMut(&dyn Columns),
     ) -> Result<(), DbError> {
+        if self.is_turn(Tamper::ResetAlways, sql, "SELECT version, stamp, at FROM _log WHERE version", 5) {
+            return Ok(());
+        }
+        if self.is_turn(Tamper::ResumeFromStart, sql, "SELECT channel, id, op FROM _change WHERE version >", 1) {
+            return self.inner.query(origin, sql, &[Value::Integer(0)], each);
+        }
         self.inner.query(origin, sql, params, each)
     }
 
@@ -134,6 +176,14 @@ impl Db for Tampered<'_> {
 
 /// What becomes of a frame that the room sends.
 pub(crate) fn frame(how: Tamper, count: &mut u64, text: &str) -> Option<String> {
+    *count += u64::from(how == Tamper::OtherRooms);
+    if how == Tamper::OtherRooms && count.is_multiple_of(10) {
+        return Some(text.replace("sim/world-0", "sim/world-1"));
+    }
+    if how == Tamper::DropAcks && text.starts_with(r#"{"type":"ack""#) {
+        *count += 1;
+        return (!count.is_multiple_of(7)).then(|| text.to_owned());
+    }
     let patch = match how {
         Tamper::DropDeletes | Tamper::DropPatches => match Down::parse(text) {
             Ok(Down::Patch(patch)) => patch,
