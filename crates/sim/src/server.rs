@@ -125,6 +125,12 @@ impl World {
                 let device = self.devices.iter().position(|device| device.wire.as_ref().is_some_and(is_it));
                 device.map_or(Ok(()), |device| self.cut(device))
             }
+            // Its client gives up the socket, and with it the other rooms on it.
+            Effect::Leave { connection, frame } => {
+                self.send(site, connection, Kind::Answer, &frame, false)?;
+                self.sites[site].ledger.closing(connection);
+                Ok(())
+            }
             Effect::WakeAt(at) => {
                 self.sites[site].wake_at = at;
                 Ok(())
