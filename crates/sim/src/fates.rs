@@ -39,7 +39,9 @@ impl Ledger {
         let applied = self.history.applied.get(&nonce);
         let known = match fate {
             Fate::Applied { version } => {
-                ensure!(applied.is_some(), P4, "a client believes that action {nonce} was applied");
+                // It was acked; then an old copy took the room's place, which does not know the client any more (SPEC 6.7).
+                let is_lost = self.lost.contains(&nonce) && self.may_have_passed(limits::CLIENT_DAYS);
+                ensure!(applied.is_some() || is_lost, P4, "a client believes that action {nonce} was applied");
                 let holds = cursor.is_some_and(|cursor| cursor.version >= *version) && applied <= Some(version);
                 ensure!(
                     holds,
