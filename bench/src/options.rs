@@ -94,6 +94,10 @@ pub(crate) struct Target {
     /// The version of the protocol that the clients speak.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) protocol: Protocol,
+    /// Clients of version 1 say who they are, as partysocket has them do: what they ask for is then run once, as version 2 has it
+    /// always.
+    #[arg(long)]
+    pub(crate) keyed: bool,
     /// Measures both versions of the protocol, in turn and so many times each, and tells the medians and their ratios.
     #[arg(long, value_name = "RUNS", conflicts_with_all = ["protocol", "address"])]
     pub(crate) versus: Option<usize>,

@@ -21,6 +21,8 @@ pub(crate) struct Served {
     /// What its clients speak.
     pub(crate) protocol: Protocol,
     party: String,
+    /// Clients of version 1 have a `_pk`.
+    keyed: bool,
     /// A row's text.
     pub(crate) text: String,
     /// It knows the action that fills a room.
@@ -45,7 +47,17 @@ impl Served {
         };
         let process = pid.map(Process::new).transpose()?;
         let (protocol, party) = (target.protocol, target.party.clone());
-        Ok(Served { address, process, protocol, party, text: "x".repeat(target.text_bytes), fills: own.is_some(), own })
+        let keyed = target.keyed;
+        Ok(Served {
+            address,
+            process,
+            protocol,
+            party,
+            keyed,
+            text: "x".repeat(target.text_bytes),
+            fills: own.is_some(),
+            own,
+        })
     }
 
     /// Opens a socket to a room.
@@ -55,8 +67,10 @@ impl Served {
 
     /// Opens a socket that speaks this protocol, whatever the others do.
     pub(crate) fn open_as(&self, net: &mut Net, room: &str, protocol: Protocol) -> Result<(SocketId, Line), Error> {
-        let socket = net.open(self.address, &format!("/parties/{}/{room}", self.party))?;
-        Ok((socket, Line::new(protocol, &self.party, room)))
+        let line = Line::new(protocol, &self.party, room);
+        let query = if self.keyed { line.query() } else { String::new() };
+        let socket = net.open(self.address, &format!("/parties/{}/{room}{query}", self.party))?;
+        Ok((socket, line))
     }
 
     /// The folder of its rooms' files, if it is ours.

@@ -15,7 +15,7 @@ fn run(arguments: &str) -> Output {
 fn each_kind_of_load_runs_and_finds_nothing_missed() {
     for (arguments, figure, least) in [
         ("actions -c 3 -k 4 -d 0.3 --warmup 0 --rows 10", "actions", 3.0),
-        ("actions -d 0.3 --warmup 0 --unsynced", "ack_p50_ms", 0.001),
+        ("actions -d 0.3 --warmup 0 --unsynced --keyed", "ack_p50_ms", 0.001),
         ("rooms --rooms 3 -c 2 -d 0.3 --warmup 0", "actions", 3.0),
         ("fanout -m 5 -r 20 -d 0.5 --warmup 0", "deliveries_per_s", 5.0),
         ("join -n 10001 -c 3", "bytes", 10_001.0),

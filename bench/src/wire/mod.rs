@@ -68,6 +68,14 @@ impl Line {
         }
     }
 
+    /// What version 1's clients add to a socket's address to say who they are.
+    pub(crate) fn query(&self) -> String {
+        match self {
+            Line::V1(_) => format!("?_pk={}", fresh_client()),
+            Line::V2(_) => String::new(),
+        }
+    }
+
     /// Whether nothing can be done in a room before all rows were asked for.
     pub(crate) fn must_enter(&self) -> bool {
         matches!(self, Line::V2(_))
@@ -135,4 +143,12 @@ fn number(text: &[u8]) -> Option<(u64, &[u8])> {
     let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
     let (digits, rest) = text.split_at(digits);
     Some((std::str::from_utf8(digits).ok()?.parse().ok()?, rest))
+}
+
+/// An id that no other client has. Nobody has to be kept from guessing it.
+fn fresh_client() -> String {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let next = NEXT.fetch_add(1, Ordering::Relaxed);
+    format!("{:016x}{next:016x}", u64::from(std::process::id()))
 }

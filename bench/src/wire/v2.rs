@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::{Heard, RowId, fill_action, number, push_create, row_id};
+use super::{Heard, RowId, fill_action, fresh_client, number, push_create, row_id};
 use crate::frame;
 
 /// Patches after which a client says what it has (SPEC 8.25).
@@ -326,14 +326,6 @@ impl Row<'_> {
         let id = row_id(format!("{}\"", self.0).as_bytes()).map(|(id, _)| id);
         if self.5.is_none() { Ok(id) } else { Err(Fault) }
     }
-}
-
-/// An id that no other client has. Nobody has to be kept from guessing it.
-fn fresh_client() -> String {
-    use std::sync::atomic::{AtomicU64, Ordering};
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    let next = NEXT.fetch_add(1, Ordering::Relaxed);
-    format!("{:016x}{next:016x}", u64::from(std::process::id()))
 }
 
 #[cfg(test)]
