@@ -66,7 +66,13 @@ impl<S: SyncServer, D: Db> Room<S, D> {
                     }
                 }
             }
-            Verdict::Keep
+            match clients.save(db) {
+                Ok(()) => Verdict::Keep,
+                Err(error) => {
+                    cause = Some(error.into());
+                    Verdict::Undo
+                }
+            }
         });
         let error = match (transaction, cause) {
             (Ok(()), None) => {

@@ -1,6 +1,6 @@
 //! One step: an action, an alarm or a start, in a savepoint of its own.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -142,28 +142,48 @@ impl ClientName {
     }
 }
 
-/// Clients as they are stored, those that sent something of late.
+/// Clients that sent something of late.
 #[derive(Debug, Default)]
-pub(crate) struct Clients(HashMap<ClientName, Client>);
+pub(crate) struct Clients {
+    known: HashMap<ClientName, Client>,
+    /// Those whose numbers were settled in the open transaction and are not written yet, by their handles: a client is written once a
+    /// group, however many of its actions are in it.
+    unsaved: BTreeMap<i64, Client>,
+}
 
 impl Clients {
     /// What was learnt in a transaction that is gone is not so.
     pub(crate) fn forget(&mut self) {
-        self.0.clear();
+        self.known.clear();
+        self.unsaved.clear();
+    }
+
+    /// Writes what the transaction that is about to end has settled (SPEC 6.5).
+    pub(crate) fn save(&mut self, db: &mut dyn Db) -> Result<(), DbError> {
+        std::mem::take(&mut self.unsaved).values().try_for_each(|client| store::save_client(db, client))
     }
 
     fn find(&self, db: &mut dyn Db, name: &ClientName) -> Result<Option<Client>, DbError> {
-        match self.0.get(name) {
+        match self.known.get(name) {
             Some(client) => Ok(Some(client.clone())),
             None => store::client(db, &name.stored()),
         }
     }
 
+    /// Keeps a client as it is stored.
     fn keep(&mut self, name: ClientName, client: Client) {
-        if self.0.len() >= CACHED_CLIENTS {
-            self.0.clear();
+        // What is not written yet is nowhere else.
+        if self.known.len() >= CACHED_CLIENTS && self.unsaved.is_empty() {
+            self.known.clear();
         }
-        self.0.insert(name, client);
+        self.unsaved.remove(&client.handle);
+        self.known.insert(name, client);
+    }
+
+    /// Keeps a client that [`save`](Self::save) is to write.
+    fn keep_unsaved(&mut self, name: ClientName, client: Client) {
+        self.keep(name, client.clone());
+        self.unsaved.insert(client.handle, client);
     }
 }
 
@@ -331,7 +351,13 @@ impl<S: SyncServer> Stepper<'_, S> {
         };
         let error = match done {
             Ok(version) => {
-                self.remember(name, client, work);
+                match (name.zip(client), &work.sender) {
+                    (Some((name, client)), Sender::Numbered { number, known, .. }) => {
+                        self.clients.keep_unsaved(name, next_client(&client, *number, *known, now));
+                    }
+                    (Some((name, client)), Sender::Keyed { .. }) => self.clients.keep(name, client),
+                    (None, _) => {}
+                }
                 return Ok((self.applied(version, made), None));
             }
             Err(error) => error,
@@ -424,12 +450,15 @@ impl<S: SyncServer> Stepper<'_, S> {
                 store::reject(db, client.handle, *number, &json, now)
                     .and_then(|()| store::forget_rejections(db, client.handle, client.forgotten))
                     .and_then(|()| store::save_client(db, &client))
+                    .map(|()| client)
             }
-            Sender::Keyed { call, .. } => store::add_call(db, client.handle, call, &Err(error.text.clone()), now),
+            Sender::Keyed { call, .. } => {
+                store::add_call(db, client.handle, call, &Err(error.text.clone()), now).map(|()| client)
+            }
         };
         match stored {
-            Ok(()) => {
-                self.remember(Some(name), Some(client), work);
+            Ok(client) => {
+                self.clients.keep(name, client);
                 Outcome::Rejected(error)
             }
             Err(error) => Outcome::Unsettled(ActionError::from(error).to_wire()),
@@ -446,16 +475,6 @@ impl<S: SyncServer> Stepper<'_, S> {
             Ok(Some(outcome)) => outcome,
             Ok(None) => self.settle_rejected(db, work, name.zip(client), error),
             Err(error) => Outcome::Unsettled(ActionError::from(error).to_wire()),
-        }
-    }
-
-    fn remember(&mut self, name: Option<ClientName>, client: Option<Client>, work: &ActionWork) {
-        if let (Some(name), Some(client)) = (name, client) {
-            let client = match work.sender {
-                Sender::Numbered { number, known, .. } => next_client(&client, number, known, self.input.now),
-                Sender::Keyed { .. } => client,
-            };
-            self.clients.keep(name, client);
         }
     }
 
@@ -614,7 +633,8 @@ fn call_app<S>(
     Ok((changed, outbox))
 }
 
-/// Writes down that an action was applied, in its own savepoint (SPEC 6.5).
+/// Writes down that an action was applied, in its own savepoint (SPEC 6.5). Its number is written at the end of the group, in the same
+/// transaction: [`Clients::save`].
 fn settle_applied(
     db: &mut dyn Db,
     work: &ActionWork,
@@ -630,7 +650,7 @@ fn settle_applied(
             if next.forgotten > client.forgotten {
                 store::forget_rejections(db, client.handle, next.forgotten)?;
             }
-            store::save_client(db, &next)
+            Ok(())
         }
     }
 }

@@ -78,6 +78,27 @@ fn spec_6_4_a_repeated_number_gets_its_outcome_again_after_a_restart_too() {
     assert_eq!((world.version(), mirror.resets), (2, 1));
 }
 
+/// A client is written once a group; the rejection between is written at once.
+#[test]
+fn spec_6_5_all_numbers_of_a_group_are_settled_by_its_transaction() {
+    let (mut world, mut mirror) = joined();
+    let put = |m: &Mirror, n: u64| m.action(n, "put", item(&n.to_string()));
+    for (numbers, rejected) in [(1..=4_u64, 2), (5..=8, 8), (9..=12, 13)] {
+        let last = *numbers.end();
+        let action = |n| if n == rejected { mirror.action(n, "reject", Json::Null) } else { put(&mirror, n) };
+        let events = numbers.map(action).collect();
+        send(&mut world, &mut mirror, events);
+        assert_eq!(world.query("SELECT last FROM _client"), [[json!(last)]]);
+    }
+    let mut world = world.reopened();
+    mirror.join(&mut world);
+    mirror.settled.clear();
+    let version = world.version();
+    let events = vec![put(&mirror, 12), put(&mirror, 13)];
+    send(&mut world, &mut mirror, events);
+    assert_eq!(mirror.settled, [(12, Ok(version)), (13, Ok(version + 1))]);
+}
+
 #[test]
 fn spec_6_6_outcomes_are_kept_until_the_client_has_them_and_1_000_numbers_back() {
     let (mut world, mut mirror) = joined();
