@@ -233,6 +233,40 @@ fn p3_a_room_whose_commit_failed_is_opened_anew_and_loses_nothing_that_it_says_a
 }
 
 #[test]
+fn p3_what_a_room_holds_after_its_commit_failed_is_durable_before_it_is_seen() {
+    let count = |room: &mut Room<App, SqliteDb>| {
+        let mut rows = 0;
+        room.db_mut().query(Origin::Engine, "SELECT 1 FROM rows", &[], &mut |_| rows += 1).unwrap();
+        rows
+    };
+    for seed in 0..300 {
+        let disk = Disk::new(seed);
+        let mut room = room_on(&disk, 1);
+        room.handle(Input { now: 1, random: 1 }, vec![Event::opened(ConnectionId(1))], &mut Vec::new());
+        (1..4).for_each(|call| assert!(add_row(&mut room, call)));
+        disk.fail_after(Operation::Sync, 0, Fault::Error);
+        add_row(&mut room, 4);
+        assert!(room.must_reopen());
+        if seed % 2 == 0 {
+            disk.kill_process();
+        }
+        drop(room.hibernate());
+        // Perhaps it is killed again before anything happens.
+        for _ in 0..seed % 3 {
+            drop(room_on(&disk, 2));
+        }
+        let mut room = room_on(&disk, 2);
+        let seen = count(&mut room);
+        if seed % 5 == 0 {
+            drop(room);
+        }
+        disk.cut_power();
+        disk.crash();
+        assert_eq!(count(&mut room_on(&disk, 3)), seen, "seed {seed}");
+    }
+}
+
+#[test]
 fn p4_a_client_whose_next_number_is_a_gap_joins_again() {
     let config = Config { room: ROOM.to_owned(), tables: vec![], apply: None };
     let mut client = Client::new(config, [1; 16]);

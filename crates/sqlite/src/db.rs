@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
-use partysync_model::{Columns, Db, DbError, Origin, Value, Verdict};
+use partysync_model::{Columns, Db, DbError, DbErrorKind, Origin, Value, Verdict};
+use rusqlite::config::DbConfig;
 use rusqlite::wal::CheckpointMode;
 use rusqlite::{Connection, InterruptHandle, Row};
 
@@ -105,13 +106,17 @@ impl Db for SqliteDb {
     }
 
     fn transaction(&mut self, body: &mut dyn FnMut(&mut dyn Db) -> Verdict) -> Result<(), DbError> {
-        self.session().transaction(body)
+        let ended = self.session().transaction(body);
+        if ended.as_ref().is_err_and(|error| error.kind == DbErrorKind::Io) {
+            // The log is not to be deleted when the file is closed: whoever opens it next has to see that there was one.
+            let _ = self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+        }
+        ended
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use partysync_model::DbErrorKind;
     use rusqlite::hooks::{AuthAction, AuthContext, Authorization, TransactionOperation};
 
     use super::*;

@@ -130,7 +130,19 @@ fn configure(connection: &Connection, options: &Options, journal: &str) -> Resul
     connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(())).map_err(db_error)?;
     // A process that was killed may have left commits that are in the log and not synced. They are seen from now on, so they
     // have to be durable from now on: the checkpoint syncs what it copies.
-    connection.wal_checkpoint_v2(Some("main"), CheckpointMode::PASSIVE).map(|_| ()).map_err(db_error)
+    let (frames, _) = connection.wal_checkpoint_v2(Some("main"), CheckpointMode::PASSIVE).map_err(db_error)?;
+    if frames > 0 { outdate_log(connection) } else { Ok(()) }
+}
+
+/// Makes what is in the log count for nothing: a commit begins it anew. If a sync of the log once failed, the system may believe that all of it
+/// is on disk and be wrong. After a power cut a part of it would be there, and SQLite would take the file back to that.
+fn outdate_log(connection: &Connection) -> Result<(), DbError> {
+    let version: i32 = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(db_error)?;
+    match connection.pragma_update(None, "user_version", version).map_err(db_error) {
+        // What can be read should be, on a full disk, too.
+        Err(error) if error.kind == DbErrorKind::Full => Ok(()),
+        done => done,
+    }
 }
 
 fn file_kind(kind: DbErrorKind) -> DbErrorKind {
