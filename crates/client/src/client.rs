@@ -200,7 +200,12 @@ impl Client {
 
     fn joined(&mut self, joined: &Joined<'_>, effects: &mut Vec<Effect>) {
         let Some(link) = self.session.link().copied() else { return };
-        self.born.get_or_insert(joined.version);
+        // An old copy of the room counts anew: versions of the history that it lost say nothing of who was dropped in this one.
+        self.born = Some(self.born.map_or(joined.version, |born| born.min(joined.version)));
+        // What was acked and is in this history shows by now. The version that the ack named may lie ahead, if an old copy was put back.
+        for pending in &mut self.pending {
+            pending.applied_at = pending.applied_at.map(|version| version.min(joined.version));
+        }
         if !joined.known {
             self.fates_unknown(effects);
             return self.start_over(u64::MAX, effects);

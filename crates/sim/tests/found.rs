@@ -267,6 +267,49 @@ fn p3_what_a_room_holds_after_its_commit_failed_is_durable_before_it_is_seen() {
 }
 
 #[test]
+fn p1_an_acked_action_does_not_wait_for_a_version_of_a_history_that_is_lost() {
+    let mut client = Client::new(Config { room: ROOM.to_owned(), tables: vec![], apply: None }, [1; 16]);
+    let mut now = 0;
+    let mut handle = |event| {
+        let mut effects = Vec::new();
+        now += 1_000;
+        client.handle(partysync_client::Input { now, random: [2; 16] }, event, &mut effects);
+        let born = effects.iter().find_map(|effect| match effect {
+            partysync_client::Effect::Send(frame) => match Up::parse(frame) {
+                Ok(Up::Join { born, .. }) => Some(born),
+                _ => None,
+            },
+            _ => None,
+        });
+        (client.pending().count(), born)
+    };
+    let text = |json: &str| ClientEvent::Text(json.to_owned());
+    let welcome = r#"{"type":"welcome","version":2,"rooms":1,"ping_ms":25000,"frame_bytes":1000}"#;
+    let snapshot = r#"{"type":"snapshot","room":"party/room","channel":"rows","rows":[],"more":false}"#;
+    let joined = |version: u64, stamp: u64, last: u64| {
+        let head =
+            format!(r#"{{"type":"joined","room":"party/room","version":{version},"stamp":{stamp},"last":{last},"#);
+        text(&(head + r#""known":true,"reset":true,"channels":{}}"#))
+    };
+    for event in [ClientEvent::Opened, text(welcome), joined(8, 1, 0), text(snapshot)] {
+        handle(event);
+    }
+    handle(ClientEvent::Act { channel: "rows".to_owned(), action: "{}".to_owned() });
+    // It was applied at 9; sent again after a lost ack, it is acked where the room is by then. The patch does not come any more.
+    handle(text(r#"{"type":"ack","room":"party/room","number":1,"version":20}"#));
+    handle(ClientEvent::Closed);
+    handle(ClientEvent::Opened);
+    let (_, born) = handle(text(welcome));
+    assert_eq!(born, Some(Some(8)));
+    // A copy of version 6 was put back, in which the action is there; it counts versions anew, and so does who was dropped.
+    handle(joined(6, 2, 1));
+    assert_eq!(handle(text(snapshot)).0, 0);
+    handle(ClientEvent::Closed);
+    handle(ClientEvent::Opened);
+    assert_eq!(handle(text(welcome)).1, Some(Some(6)));
+}
+
+#[test]
 fn p4_a_client_whose_next_number_is_a_gap_joins_again() {
     let config = Config { room: ROOM.to_owned(), tables: vec![], apply: None };
     let mut client = Client::new(config, [1; 16]);
