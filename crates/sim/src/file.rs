@@ -1,6 +1,7 @@
 //! One simulated file: what programs read, what is on the platter, and what lies between.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use crate::Rng;
 
@@ -29,7 +30,7 @@ enum Survival {
     Everything,
     /// All up to a moment.
     Prefix,
-    /// Each sector as it was at a moment of its own.
+    /// Each sector as it was at a moment of its own, between two truncations.
     Mixed,
 }
 
@@ -63,6 +64,9 @@ impl File {
     }
 
     pub(crate) fn truncate(&mut self, size: usize) {
+        if size == self.len() {
+            return;
+        }
         let change = Change::Truncate { size };
         change.apply(&mut self.cached);
         self.pending.push(change);
@@ -95,18 +99,24 @@ impl File {
         let until = match survival {
             Survival::Nothing => 0,
             Survival::Everything => self.pending.len(),
-            Survival::Prefix | Survival::Mixed => rng.index(self.pending.len() + 1),
+            Survival::Prefix => rng.index(self.pending.len() + 1),
+            Survival::Mixed => 0,
         };
         let mut image = self.stored.clone();
         if !matches!(survival, Survival::Mixed) {
             self.pending[..until].iter().for_each(|change| change.apply(&mut image));
             return image;
         }
-        let mut size = self.stored.len();
-        for change in &self.pending[..until] {
-            size = change.size_after(size);
-        }
-        for (sector, changes) in self.by_sector() {
+        // File systems keep a truncation whole: after it there is none of what was cut off, before it all of that.
+        let cuts = self.pending.iter().enumerate().filter(|(_, change)| matches!(change, Change::Truncate { .. }));
+        let cuts: Vec<usize> = cuts.map(|(index, _)| index).collect();
+        let kept = rng.index(cuts.len() + 1);
+        let begin = kept.checked_sub(1).map_or(0, |last| cuts[last] + 1);
+        let end = cuts.get(kept).copied().unwrap_or(self.pending.len());
+        self.pending[..begin].iter().for_each(|change| change.apply(&mut image));
+        let until = begin + rng.index(end - begin + 1);
+        let size = self.pending[begin..until].iter().fold(image.len(), |size, change| change.size_after(size));
+        for (sector, changes) in self.by_sector(begin..end) {
             self.mix_sector(&mut image, sector, &changes, rng, powersafe);
         }
         image.resize(size, 0);
@@ -136,16 +146,12 @@ impl File {
         }
     }
 
-    /// The pending changes that touch each sector, by their index.
-    fn by_sector(&self) -> BTreeMap<usize, Vec<usize>> {
-        let end = self.pending.iter().fold(self.stored.len(), |end, change| end.max(change.size_after(end)));
+    /// The pending writes that touch each sector, by their index.
+    fn by_sector(&self, range: Range<usize>) -> BTreeMap<usize, Vec<usize>> {
         let mut sectors: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-        for (index, change) in self.pending.iter().enumerate() {
-            let (from, to) = match change {
-                Change::Write { offset, data } => (*offset, offset + data.len()),
-                Change::Truncate { size } => (*size, end),
-            };
-            for sector in from / SECTOR..to.div_ceil(SECTOR) {
+        for index in range {
+            let Change::Write { offset, data } = &self.pending[index] else { continue };
+            for sector in offset / SECTOR..(offset + data.len()).div_ceil(SECTOR) {
                 sectors.entry(sector).or_default().push(index);
             }
         }
@@ -179,7 +185,8 @@ impl Change {
                     sector[from..to].copy_from_slice(&data[skipped..skipped + to - from]);
                 }
             }
-            Change::Truncate { size } => sector[clip(*size)..].fill(0),
+            // It is done to the whole file, or not at all.
+            Change::Truncate { .. } => {}
         }
     }
 }
@@ -217,6 +224,21 @@ mod tests {
             torn |= !twos.is_multiple_of(SECTOR);
         }
         assert!(none && all && some && torn);
+    }
+
+    #[test]
+    fn a_crash_keeps_a_truncation_whole_or_not_at_all() {
+        let mut sizes = std::collections::BTreeSet::new();
+        for seed in 0..500 {
+            let mut file = File::default();
+            file.write(&[1; 4 * SECTOR], 0);
+            file.sync();
+            file.truncate(0);
+            file.crash(&mut Rng::new(seed), true);
+            assert!(file.cached.iter().all(|byte| *byte == 1), "seed {seed}");
+            sizes.insert(file.cached.len());
+        }
+        assert_eq!(sizes.into_iter().collect::<Vec<_>>(), [0, 4 * SECTOR]);
     }
 
     #[test]

@@ -202,8 +202,9 @@ impl Ledger {
     fn sent_patch(&mut self, to: ConnectionId, patch: &Patch<'_>, to_many: bool) -> Checked {
         self.check_cursor(Cursor { version: patch.to, stamp: patch.stamp })?;
         let heard = self.connections.entry(to).or_default();
-        if to_many && heard.is_behind {
-            // Nobody reads any more; the room does not know yet.
+        if heard.is_behind {
+            // If it is for many, nobody reads any more, and the room does not know yet. If not, the room woke with changes: its reader,
+            // who cannot follow, joins again.
             return Ok(());
         }
         let held = heard.held;

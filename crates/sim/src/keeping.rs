@@ -19,11 +19,17 @@ impl Ledger {
                     what: format!("an outcome of nobody is kept: {rejection:?}"),
                 });
             };
+            let is_settled = rejection.number <= rejection.last;
+            ensure!(is_settled, P4, "an outcome is kept of a number that counts as open: {rejection:?}");
             let freed = self.history.freed.get(client).copied().unwrap_or(0);
             let is_needed = rejection.number > freed
                 && rejection.number > rejection.forgotten
                 && rejection.number + limits::OUTCOMES_KEPT > rejection.last;
-            ensure!(is_needed, P8, "an outcome is kept that the client has up to {freed}: {rejection:?}");
+            ensure!(
+                is_needed,
+                P8,
+                "an outcome is kept that nobody asks for; the client has them up to {freed}: {rejection:?}"
+            );
         }
         Ok(())
     }

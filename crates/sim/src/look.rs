@@ -92,6 +92,11 @@ pub(crate) fn marked(db: &mut dyn Db) -> Result<Vec<String>, DbError> {
     Ok(ids.into_iter().flatten().collect())
 }
 
+/// When the first item of the outbox is due.
+pub(crate) fn outbox_at(db: &mut dyn Db) -> Result<Option<i64>, DbError> {
+    Ok(rows(db, "SELECT at FROM _timer WHERE name = 'outbox'", &[], |row| integer(row, 0))?.pop())
+}
+
 /// What a room keeps for a while.
 pub(crate) struct Kept {
     pub(crate) floor: Version,

@@ -5,6 +5,7 @@ use partysync_room::{ConnectionId, ConnectionState, Room, RoomName};
 
 use crate::app::{App, Item};
 use crate::checks::{History, Ledger};
+use crate::look;
 use crate::tamper::SimDb;
 
 /// A room, in memory or not, and all that was seen of it.
@@ -38,6 +39,11 @@ impl Site {
             backup: None,
             ledger: Ledger::new(number, address),
         }
+    }
+
+    /// When the first item of the outbox is due.
+    pub(crate) fn outbox_at(&mut self) -> Option<Millis> {
+        look::outbox_at(self.room.as_mut()?.db_mut()).ok().flatten()
     }
 
     /// The room's file.

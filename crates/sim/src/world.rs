@@ -130,23 +130,21 @@ impl World {
         self.disk.full_at(None);
         for _ in 0..ROUNDS_TO_REST {
             self.clock += 5_000;
-            for site in 0..self.sites.len() {
-                self.serve_all(site)?;
-            }
             for device in 0..self.devices.len() {
                 self.connect(device)?;
-                self.deliver_all(device)?;
                 for core in 0..self.devices[device].cores.len() {
                     self.tick(device, core)?;
                 }
             }
+            (0..self.sites.len()).try_for_each(|site| self.serve_all(site))?;
+            (0..self.devices.len()).try_for_each(|device| self.deliver_all(device))?;
             if self.is_at_rest() {
                 if self.sites.iter().all(|site| !site.ledger.has_items()) {
                     return self.check_rest();
                 }
                 // What failed is tried again later; much later, if the clock has been set back since.
-                let wake_at = self.sites.iter().filter_map(|site| site.wake_at).max();
-                self.clock = self.clock.max(wake_at.map_or(0, |at| at - self.skew));
+                let due_at = self.sites.iter_mut().filter_map(Site::outbox_at).max();
+                self.clock = (self.clock + 40 * DAY_MS).max(due_at.map_or(0, |at| at - self.skew));
             }
         }
         let pending = |device: &Device| device.cores.iter().map(|core| core.client.pending().count()).collect();

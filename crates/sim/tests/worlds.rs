@@ -148,7 +148,7 @@ fn p8_a_backlog_without_a_bound_is_caught() {
 
 #[test]
 fn p8_an_outcome_that_is_kept_for_nobody_is_caught() {
-    caught(Tamper::FreeNothing, &[Promise::P8], 20);
+    caught(Tamper::FreeNothing, &[Promise::P8], 60);
 }
 
 #[test]
