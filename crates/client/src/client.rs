@@ -207,16 +207,17 @@ impl Client {
             pending.applied_at = pending.applied_at.map(|version| version.min(joined.version));
         }
         if !joined.known {
-            self.fates_unknown(effects);
+            self.fates_unknown(u64::MAX, effects);
             return self.start_over(u64::MAX, effects);
         }
         if joined.last < self.settled {
-            // This history lost what another one settled: a restored backup.
+            // This history lost what another one settled: a restored backup. What of the rest was run in it is not run again.
+            self.fates_unknown(joined.last, effects);
             return self.start_over(joined.last, effects);
         }
         if joined.last > self.last || self.pending.iter().any(|p| !p.sent && p.number <= joined.last) {
             // Somebody else used this client's numbers: a copy of its state. Nobody can say whose was run.
-            self.fates_unknown(effects);
+            self.fates_unknown(u64::MAX, effects);
             return self.start_over(u64::MAX, effects);
         }
         if joined.reset {
@@ -227,9 +228,9 @@ impl Client {
         self.send_all_again(effects);
     }
 
-    /// The room does not know this client: whatever was sent may have been run or not (SPEC 6.7).
-    fn fates_unknown(&mut self, effects: &mut Vec<Effect>) {
-        let is_unknown = |p: &Pending| p.sent && p.applied_at.is_none();
+    /// Nobody will say any more what became of what was sent, up to a number (SPEC 6.7, 9.5).
+    fn fates_unknown(&mut self, until: u64, effects: &mut Vec<Effect>) {
+        let is_unknown = |p: &Pending| p.sent && p.applied_at.is_none() && p.number <= until;
         for p in self.pending.iter().filter(|p| is_unknown(p)) {
             let fate = Fate::Unknown(ErrorCode::ClientUnknown.into());
             effects.push(Effect::Settled { number: p.number, fate });

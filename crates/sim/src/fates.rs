@@ -57,7 +57,8 @@ impl Ledger {
             Fate::Unknown(error) => {
                 let forgets = error.code == ErrorCode::OutcomeForgotten.as_str();
                 let days = if forgets { limits::OUTCOME_DAYS } else { limits::CLIENT_DAYS };
-                let may = self.may_have_passed(days);
+                // An old copy may have what was not answered (SPEC 9.5).
+                let may = self.may_have_passed(days) || (!forgets && !self.past.is_empty());
                 ensure!(may, P4, "the fate of {nonce} is not known: {error:?}");
                 Known::Unknown
             }

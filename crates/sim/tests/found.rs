@@ -267,6 +267,47 @@ fn p3_what_a_room_holds_after_its_commit_failed_is_durable_before_it_is_seen() {
 }
 
 #[test]
+fn p4_what_an_old_copy_has_run_is_not_sent_under_a_new_number() {
+    let mut client = Client::new(Config { room: ROOM.to_owned(), tables: vec![], apply: None }, [1; 16]);
+    let mut now = 0;
+    let mut handle = |event| {
+        let mut effects = Vec::new();
+        now += 1_000;
+        client.handle(partysync_client::Input { now, random: [2; 16] }, event, &mut effects);
+        effects
+    };
+    let text = |json: &str| ClientEvent::Text(json.to_owned());
+    let welcome = r#"{"type":"welcome","version":2,"rooms":1,"ping_ms":25000,"frame_bytes":1000}"#;
+    let snapshot = r#"{"type":"snapshot","room":"party/room","channel":"rows","rows":[],"more":false}"#;
+    let joined = |last: u64| {
+        let head =
+            format!(r#"{{"type":"joined","room":"party/room","version":0,"stamp":1,"last":{last},"known":true,"#);
+        text(&(head + r#""reset":true,"channels":{}}"#))
+    };
+    for event in [ClientEvent::Opened, text(welcome), joined(0), text(snapshot)] {
+        handle(event);
+    }
+    for _ in 0..2 {
+        handle(ClientEvent::Act { channel: "rows".to_owned(), action: "{}".to_owned() });
+    }
+    // The first one's commit failed and is there all the same; then the second one is run.
+    let error = r#"{"code":"storage_failed","text":"","fault":"server","retry":"later"}"#;
+    let later = format!(r#"{{"type":"later","room":"party/room","number":1,"after_ms":2000,"error":{error}}}"#);
+    handle(text(&later));
+    handle(text(r#"{"type":"ack","room":"party/room","number":2,"version":0}"#));
+    // A copy is put back that has the first one alone.
+    for event in [ClientEvent::Closed, ClientEvent::Opened, text(welcome)] {
+        handle(event);
+    }
+    let effects = handle(joined(1));
+    let unknown = effects.iter().filter_map(|effect| match effect {
+        partysync_client::Effect::Settled { number, fate: partysync_client::Fate::Unknown(_) } => Some(*number),
+        _ => None,
+    });
+    assert_eq!(unknown.collect::<Vec<_>>(), [1]);
+}
+
+#[test]
 fn p1_an_acked_action_does_not_wait_for_a_version_of_a_history_that_is_lost() {
     let mut client = Client::new(Config { room: ROOM.to_owned(), tables: vec![], apply: None }, [1; 16]);
     let mut now = 0;
