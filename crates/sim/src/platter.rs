@@ -186,7 +186,10 @@ impl Platter {
         let synced = self.doing(Operation::Sync, |platter| {
             if !platter.lies {
                 platter.file(file)?.sync();
-                platter.store_names(|named| named == Some(file));
+                // SQLite syncs the folder when it first syncs a journal or a log, and with it all that was done to names before.
+                let is_new = |(name, named): &(String, Option<u64>)| *named == Some(file) && name.contains(".db-");
+                let is_all = platter.pending_names.iter().any(is_new);
+                platter.store_names(|named| is_all || named == Some(file));
             }
             Ok(())
         });
@@ -229,8 +232,8 @@ impl Platter {
         }
     }
 
-    pub(crate) fn is_locked(&self, file: u64) -> bool {
-        self.locks.contains_key(&file)
+    pub(crate) fn is_locked_by_another(&self, file: u64, opened: u64) -> bool {
+        self.locks.get(&file).is_some_and(|holder| *holder != opened)
     }
 
     pub(crate) fn used(&self) -> usize {

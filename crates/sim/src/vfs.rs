@@ -339,7 +339,8 @@ unsafe extern "C" fn unlock(file: *mut ffi::sqlite3_file, level: c_int) -> c_int
 unsafe extern "C" fn check_reserved_lock(file: *mut ffi::sqlite3_file, out: *mut c_int) -> c_int {
     // SAFETY: SQLite asks about open files only.
     let handle = unsafe { handle(file) };
-    let locked = handle.platter().map(|platter| platter.is_locked(handle.file));
+    // Whoever asks has the lock itself, shared: if it counted, no journal that a crash left would ever be rolled back.
+    let locked = handle.platter().map(|platter| platter.is_locked_by_another(handle.file, handle.number));
     // SAFETY: SQLite hands over a writable integer.
     unsafe { *out = c_int::from(locked == Ok(true)) };
     code(locked.map(|_| ()), ffi::SQLITE_IOERR_LOCK)
