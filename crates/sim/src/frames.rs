@@ -202,13 +202,13 @@ impl Ledger {
     fn sent_patch(&mut self, to: ConnectionId, patch: &Patch<'_>, to_many: bool) -> Checked {
         self.check_cursor(Cursor { version: patch.to, stamp: patch.stamp })?;
         let heard = self.connections.entry(to).or_default();
-        if heard.is_behind {
+        let held = heard.held;
+        let follows = held >= Some(patch.from) && patch.from < patch.to;
+        if heard.is_behind && !follows {
             // If it is for many, nobody reads any more, and the room does not know yet. If not, the room woke with changes: its reader,
             // who cannot follow, joins again.
             return Ok(());
         }
-        let held = heard.held;
-        let follows = held >= Some(patch.from) && patch.from < patch.to;
         ensure!(follows, P2, "a patch from {} to {} to one that holds {held:?}", patch.from, patch.to);
         if !to_many {
             ensure!(heard.owed > 0, P8, "a patch from {} to {} that was not owed", patch.from, patch.to);
