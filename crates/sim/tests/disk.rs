@@ -77,6 +77,22 @@ fn p3_a_commit_survives_a_power_cut_at_any_write_or_sync() {
 }
 
 #[test]
+fn p3_a_new_file_is_not_opened_without_its_log_whatever_fails() {
+    let options = |disk: &Disk| Options { vfs: Some(disk.vfs_name().to_owned()), ..Options::default() };
+    for (operation, fault) in [(Operation::Sync, Fault::Error), (Operation::Write, Fault::Error)] {
+        for count in 0..12 {
+            let disk = Disk::new(count);
+            disk.fail_after(operation, count, fault);
+            let opened = SqliteDb::open(&disk.path("room.db"), &options(&disk));
+            let Ok(mut db) = opened else { continue };
+            disk.disarm();
+            db.execute(Origin::Engine, "CREATE TABLE t (n INTEGER)", &[]).unwrap();
+            assert!(db.log_bytes().unwrap() > 0, "{operation:?} {count}: the commit is not in the log");
+        }
+    }
+}
+
+#[test]
 fn p3_a_disk_that_lies_loses_commits() {
     let lost = (0..20).any(|seed| {
         let disk = Disk::new(seed);

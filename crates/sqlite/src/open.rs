@@ -117,7 +117,7 @@ fn configure(connection: &Connection, options: &Options, journal: &str) -> Resul
     if connection.is_readonly("main").map_err(db_error)? {
         return Err(DbError::new(DbErrorKind::Io, "the file cannot be written"));
     }
-    let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0)).map_err(db_error)?;
+    let mode = to_log(connection).map_err(db_error)?;
     if mode != journal {
         return Err(DbError::new(DbErrorKind::Io, format!("the VFS has no write-ahead log: it keeps to {mode}")));
     }
@@ -132,6 +132,19 @@ fn configure(connection: &Connection, options: &Options, journal: &str) -> Resul
     // have to be durable from now on: the checkpoint syncs what it copies.
     let (frames, _) = connection.wal_checkpoint_v2(Some("main"), CheckpointMode::PASSIVE).map_err(db_error)?;
     if frames > 0 { outdate_log(connection) } else { Ok(()) }
+}
+
+/// Has commits go to a write-ahead log; returns the journal mode that the file has then.
+///
+/// In a new file that is a commit, which comes after the pragma has said what the mode will be: it has to be run to its end.
+fn to_log(connection: &Connection) -> Result<String, rusqlite::Error> {
+    let mut pragma = connection.prepare("PRAGMA journal_mode = WAL")?;
+    let mut rows = pragma.query([])?;
+    let mut mode = String::new();
+    while let Some(row) = rows.next()? {
+        mode = row.get(0)?;
+    }
+    Ok(mode)
 }
 
 /// Makes what is in the log count for nothing: a commit begins it anew. If a sync of the log once failed, the system may believe that all of it
