@@ -63,6 +63,7 @@ impl World {
         let mut effects = Vec::new();
         room.handle(input, events, &mut effects);
         let must_reopen = room.must_reopen();
+        at.is_delicate |= must_reopen;
         self.disk.disarm();
         if self.disk.is_off() {
             return self.crash();
@@ -163,7 +164,7 @@ impl World {
 
     /// Opens a room. It must open whatever happened to it, unless the disk fails right now.
     fn start(&mut self, site: usize, faults: bool) -> Checked {
-        let fails = faults && self.rng.chance(100);
+        let fails = faults && self.rng.chance(100) && !self.sites[site].is_delicate;
         if fails {
             self.arm(40);
         }
@@ -178,6 +179,7 @@ impl World {
                 let checked = at.ledger.reopened(&mut room, now);
                 at.ledger.connections = connections;
                 at.room = Some(room);
+                at.is_delicate = false;
                 self.disk.lie(self.tamper == Tamper::LieAboutSyncs);
                 match checked {
                     Ok(checked) => checked?,
@@ -220,7 +222,10 @@ impl World {
     pub(crate) fn crash(&mut self) -> Checked {
         self.stats.crashes += 1;
         self.disk.cut_power();
-        self.sites.iter_mut().for_each(|site| site.room = None);
+        for site in &mut self.sites {
+            site.room = None;
+            site.is_delicate = false;
+        }
         self.disk.crash();
         self.lose_all()
     }

@@ -15,6 +15,9 @@ pub(crate) struct Site {
     /// What it gave back of its sockets when it went to sleep.
     pub(crate) asleep: Vec<(ConnectionId, ConnectionState)>,
     pub(crate) wake_at: Option<Millis>,
+    /// A sync failed, and the system may believe that all is on disk. If the power went while the file is opened the next time,
+    /// neither the file nor its log would be whole: no database bears that.
+    pub(crate) is_delicate: bool,
     /// What is being delivered: the item, and its key.
     pub(crate) courier: Vec<(Item, String)>,
     pub(crate) backup: Option<Backup>,
@@ -35,6 +38,7 @@ impl Site {
             room: None,
             asleep: Vec::new(),
             wake_at: None,
+            is_delicate: false,
             courier: Vec::new(),
             backup: None,
             ledger: Ledger::new(number, address),

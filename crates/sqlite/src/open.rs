@@ -148,7 +148,8 @@ fn to_log(connection: &Connection) -> Result<String, rusqlite::Error> {
 }
 
 /// Makes what is in the log count for nothing: a commit begins it anew. If a sync of the log once failed, the system may believe that all of it
-/// is on disk and be wrong. After a power cut a part of it would be there, and SQLite would take the file back to that.
+/// is on disk and be wrong. After a power cut a part of it would be there, and SQLite would take the file back to that. Nothing helps if the
+/// power goes before this is done, a moment after that sync failed: the file may be damaged then.
 fn outdate_log(connection: &Connection) -> Result<(), DbError> {
     let version: i32 = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(db_error)?;
     match connection.pragma_update(None, "user_version", version).map_err(db_error) {
