@@ -387,6 +387,8 @@ impl<S: SyncServer, D: Db> Room<S, D> {
     ) {
         match self.join_frames(to, client, cursor, born) {
             Ok(frames) => {
+                // From now on it may be dropped, however long it stays.
+                let born = Some(born.unwrap_or(self.head.cursor.version));
                 self.connections.set_joined(to, Some(Joined { client, known: 0, born, live: true }));
                 effects.extend(frames.into_iter().map(|frame| Effect::Send { to, frame }));
             }

@@ -192,6 +192,7 @@ impl World {
             Err(error) if !fails && !was_off && !self.disk.is_full() => Err(unusable(&error.to_string())),
             _ if was_off => self.crash(),
             _ => {
+                self.sites[site].is_delicate = true;
                 self.disk.full_at(None);
                 self.kill()
             }

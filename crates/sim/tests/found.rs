@@ -124,6 +124,18 @@ fn p4_what_a_client_sends_again_is_not_run_again_when_it_was_dropped_after_it_jo
 }
 
 #[test]
+fn p4_what_a_client_sends_again_is_not_run_again_when_it_was_dropped_on_the_socket_of_its_birth() {
+    let (mut world, empty) = (World::new(), json("{}"));
+    world.join(1, client(1), None);
+    world.send(1, &[action(1, "rows", &empty)]);
+    // The ack was lost, or said to try later; then the clock jumps.
+    world.now += 100 * limits::DAY_MS;
+    world.send(1, &[Up::Ping]);
+    assert_eq!(world.send(1, &[action(1, "rows", &empty)]), ["later"]);
+    assert_eq!(world.count("SELECT 1 FROM rows"), 1);
+}
+
+#[test]
 fn p4_the_log_does_not_take_a_new_client_for_one_that_was_dropped() {
     let (mut world, empty) = (World::new(), json("{}"));
     world.join(1, client(1), None);
