@@ -343,14 +343,17 @@ impl Ledger {
     }
 
     /// P5: the tables are what the applied actions add up to.
-    fn check_rows(&self, rows: &[Vec<String>], marked: &[String]) -> Checked {
-        let model = &self.history.model;
+    fn check_rows(&mut self, rows: &[Vec<String>], marked: &[String]) -> Checked {
+        let model = &mut self.history.model;
         for (channel, found) in CHANNELS.iter().zip(rows) {
             let wanted = model.rows(channel);
             ensure!(*found == wanted, P5, "{channel} holds {found:#?}, which should be {wanted:#?}");
         }
         let wrong = marked.iter().find(|id| !model.is_marked(id));
         ensure!(wrong.is_none(), P5, "a note is marked deleted by nobody: {wrong:?}");
+        if model.purge(marked) {
+            self.history.rows = model.all();
+        }
         Ok(())
     }
 

@@ -91,6 +91,13 @@ impl Model {
         self.add(ALARM_COUNTER, 1, at);
     }
 
+    /// The purge has removed all notes that are marked deleted but these. Returns whether there were any.
+    pub(crate) fn purge(&mut self, marked: &[String]) -> bool {
+        let before = self.notes.len();
+        self.notes.retain(|id, row| !row.marked || marked.contains(id));
+        self.notes.len() < before
+    }
+
     /// A channel's live rows as JSON, in the order of their ids.
     pub(crate) fn rows(&self, channel: &str) -> Vec<String> {
         match channel {
