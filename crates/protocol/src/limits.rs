@@ -109,6 +109,12 @@ pub const LOG_FILE_BYTES: u64 = 64 << 20;
 pub const SNAPSHOT_ROWS: usize = 1_000;
 /// Milliseconds between a client's pings.
 pub const PING_MS: u64 = 25_000;
+/// Milliseconds after which a version 1 connection that has not asked for a channel is volunteered what it may have missed.
+pub const QUIET_MS: u64 = 5_000;
+/// Version 1 connections that a room remembers after they are gone. Past it: the oldest is unknown when it comes back.
+pub const AWAY_KEPT: usize = 10_000;
+/// Days that a room remembers them.
+pub const AWAY_DAYS: i64 = 30;
 /// Bytes not yet written to one socket. Past it: it is not read, and gets a catch-up.
 pub const SOCKET_BACKLOG_BYTES: usize = 4 << 20;
 /// The head of an HTTP request. Past it: status 431.

@@ -143,3 +143,14 @@ fn check_shape(columns: &[ColumnInfo]) -> Result<(), String> {
     }
     Ok(())
 }
+
+/// The stored numbers of channels, of which there is a bit each.
+pub(crate) fn numbers(channels: &[ChannelTable], bits: u64) -> Vec<i64> {
+    channels.iter().enumerate().filter(|(index, _)| bits & 1 << index != 0).map(|(_, c)| c.number).collect()
+}
+
+/// The channels with these stored numbers, a bit each.
+pub(crate) fn bits(channels: &[ChannelTable], numbers: &[i64]) -> u64 {
+    let held = channels.iter().enumerate().filter(|(_, c)| numbers.contains(&c.number));
+    held.fold(0, |bits, (index, _)| bits | 1 << index)
+}

@@ -1,10 +1,12 @@
 //! What a room knows of each socket.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use partysync_protocol::{ClientId, Version, limits};
 
+use crate::away::Arrival;
 use crate::{ConnectionId, ConnectionInfo};
 
 /// A socket.
@@ -16,11 +18,15 @@ pub(crate) struct Connection {
     pub(crate) early: Vec<Arc<str>>,
     /// It carries another room, where it was welcomed: it leaves this one for good.
     pub(crate) is_further: bool,
+    /// Of version 1: what is known to have arrived.
+    pub(crate) arrival: Option<Arrival>,
+    /// Another socket of the same page took its place (SPEC 12.11).
+    pub(crate) is_followed: bool,
 }
 
 impl Connection {
     pub(crate) fn new(info: Arc<ConnectionInfo>, protocol: Protocol) -> Self {
-        Connection { info, protocol, early: Vec::new(), is_further: false }
+        Connection { info, protocol, early: Vec::new(), is_further: false, arrival: None, is_followed: false }
     }
 
     /// Keeps a message of the app for when it turns out that it should have been sent otherwise.
@@ -35,9 +41,9 @@ impl Connection {
 /// What a socket speaks (SPEC 8.2).
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Protocol {
-    /// Its first frame decides.
-    Unknown,
-    /// Version 1, with the channels it has had an answer for, a bit each.
+    /// Its first frame decides. With the channels that it was volunteered, a bit each.
+    Unknown { synced: u64 },
+    /// Version 1, with the channels it has had an answer for or was volunteered, a bit each.
     V1 { synced: u64 },
     /// Version 2, by its subprotocol. `hello` has to come first.
     Greeting,
@@ -45,6 +51,16 @@ pub(crate) enum Protocol {
     V2 { joined: Option<Joined> },
     /// The room has it closed: nothing that it sends counts any more.
     Closing,
+}
+
+impl Protocol {
+    /// The channels of which a socket gets version 1's updates, if it speaks version 1 or may turn out to.
+    pub(crate) fn synced(self) -> Option<u64> {
+        match self {
+            Protocol::Unknown { synced } | Protocol::V1 { synced } => Some(synced),
+            Protocol::Greeting | Protocol::V2 { .. } | Protocol::Closing => None,
+        }
+    }
 }
 
 /// A version 2 client in the room.
@@ -63,6 +79,8 @@ pub(crate) struct Joined {
 #[derive(Debug, Default)]
 pub(crate) struct Connections {
     all: BTreeMap<ConnectionId, Connection>,
+    /// Those with a `_pk`, by its hash.
+    keys: BTreeSet<(u64, ConnectionId)>,
     /// Who gets a channel's version 1 updates, by the channel's index; made when it is needed.
     v1_listeners: Vec<Option<Arc<[ConnectionId]>>>,
     /// Who gets patches.
@@ -71,8 +89,7 @@ pub(crate) struct Connections {
 
 impl Connections {
     pub(crate) fn open(&mut self, id: ConnectionId, info: Arc<ConnectionInfo>) {
-        self.all.insert(id, Connection::new(info, Protocol::Unknown));
-        self.listeners_changed();
+        self.restore(id, Connection::new(info, Protocol::Unknown { synced: 0 }));
     }
 
     /// A socket that is known to speak version 2.
@@ -81,19 +98,44 @@ impl Connections {
         self.restore(id, Connection { is_further, ..Connection::new(info, protocol) });
     }
 
-    pub(crate) fn close(&mut self, id: ConnectionId) {
-        self.all.remove(&id);
+    pub(crate) fn close(&mut self, id: ConnectionId) -> Option<Connection> {
+        let connection = self.all.remove(&id)?;
+        if let Some(key) = connection.info.key.as_deref() {
+            self.keys.remove(&(hash(key), id));
+        }
         self.listeners_changed();
+        Some(connection)
     }
 
     /// A socket that the room had before it left memory.
     pub(crate) fn restore(&mut self, id: ConnectionId, connection: Connection) {
+        if let Some(key) = connection.info.key.as_deref().filter(|key| !key.is_empty()) {
+            self.keys.insert((hash(key), id));
+        }
         self.all.insert(id, connection);
         self.listeners_changed();
     }
 
     pub(crate) fn take_all(&mut self) -> BTreeMap<ConnectionId, Connection> {
+        self.keys.clear();
         std::mem::take(&mut self.all)
+    }
+
+    /// Other sockets that are, or may be, version 1's with the same `_pk` and the same identity, and that no other has followed: at
+    /// most so many.
+    pub(crate) fn siblings(&self, id: ConnectionId, at_most: usize) -> Vec<ConnectionId> {
+        let Some(info) = self.all.get(&id).map(|c| &c.info) else { return Vec::new() };
+        let Some(key) = info.key.as_deref().map(hash) else { return Vec::new() };
+        let same_key = self.keys.range((key, ConnectionId(0))..=(key, ConnectionId(u64::MAX))).map(|(_, id)| *id);
+        let is_sibling = |other: &ConnectionId| {
+            *other != id
+                && self.all.get(other).is_some_and(|c| {
+                    (&c.info.key, &c.info.identity) == (&info.key, &info.identity)
+                        && c.protocol.synced().is_some()
+                        && !c.is_followed
+                })
+        };
+        same_key.filter(is_sibling).take(at_most).collect()
     }
 
     pub(crate) fn get_mut(&mut self, id: ConnectionId) -> Option<&mut Connection> {
@@ -116,13 +158,16 @@ impl Connections {
         self.all.len()
     }
 
-    /// A version 1 socket gets a channel's updates from now on.
-    pub(crate) fn set_synced(&mut self, id: ConnectionId, channel: usize) {
-        if let Some(Connection { protocol: Protocol::V1 { synced }, .. }) = self.all.get_mut(&id)
-            && *synced & 1 << channel == 0
-        {
-            *synced |= 1 << channel;
-            self.listeners_changed();
+    /// A version 1 socket gets the updates of these channels from now on. Returns how many it gets those of, if that is more than before.
+    pub(crate) fn set_synced(&mut self, id: ConnectionId, channels: u64) -> Option<u32> {
+        match &mut self.all.get_mut(&id)?.protocol {
+            Protocol::Unknown { synced } | Protocol::V1 { synced } if *synced | channels != *synced => {
+                *synced |= channels;
+                let count = synced.count_ones();
+                self.listeners_changed();
+                Some(count)
+            }
+            _ => None,
         }
     }
 
@@ -138,9 +183,8 @@ impl Connections {
         if self.v1_listeners.len() <= channel {
             self.v1_listeners.resize(channel + 1, None);
         }
-        let listens = |(id, c): (&ConnectionId, &Connection)| match c.protocol {
-            Protocol::V1 { synced } if synced & 1 << channel != 0 => Some(*id),
-            _ => None,
+        let listens = |(id, c): (&ConnectionId, &Connection)| {
+            c.protocol.synced().is_some_and(|synced| synced & 1 << channel != 0).then_some(*id)
         };
         let all = &self.all;
         self.v1_listeners[channel].get_or_insert_with(|| all.iter().filter_map(listens).collect()).clone()
@@ -155,8 +199,14 @@ impl Connections {
         self.v2_listeners.get_or_insert_with(|| all.iter().filter_map(listens).collect()).clone()
     }
 
-    fn listeners_changed(&mut self) {
+    pub(crate) fn listeners_changed(&mut self) {
         self.v1_listeners.clear();
         self.v2_listeners = None;
     }
+}
+
+fn hash(key: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    key.hash(&mut hasher);
+    hasher.finish()
 }

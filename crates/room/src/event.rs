@@ -107,6 +107,12 @@ pub enum Event {
         /// The [`since`](Effect::Broadcast::since) of the first broadcast that was left out.
         since: Version,
     },
+    /// A socket has been open for [`limits::QUIET_MS`](partysync_protocol::limits::QUIET_MS): what it has not asked for by now it
+    /// may have missed (SPEC 12.11). To be sent once a socket, unless the home knows that it speaks version 2.
+    Quiet {
+        /// Which socket.
+        connection: ConnectionId,
+    },
     /// The time that [`Effect::WakeAt`] asked for has come, or may have.
     Alarm,
 }
@@ -187,6 +193,20 @@ pub enum Effect {
         /// Its `left`.
         frame: Frame,
     },
+    /// A version 1 socket gets the updates of so many channels from now on. A home that can prove what arrives there does so from now on:
+    /// see [`Arrived`].
+    Track {
+        /// Which socket.
+        connection: ConnectionId,
+        /// How many.
+        channels: u8,
+    },
+    /// Say with [`Room::arrived`](crate::Room::arrived) what is known to have arrived at a socket, if anything is: one that may
+    /// have taken its place is there.
+    TellArrived {
+        /// Which socket.
+        connection: ConnectionId,
+    },
     /// Deliver an item of the outbox, and say with [`Event::Delivered`] or [`Event::DeliverFailed`] what became of it, within
     /// [`limits::OUTBOX_MS`](partysync_protocol::limits::OUTBOX_MS). Meanwhile the room should not leave memory.
     Deliver(OutboxItem),
@@ -204,6 +224,16 @@ pub enum Effect {
     Applied(Box<Applied>),
     /// Tell the operator.
     Report(Report),
+}
+
+/// What is known to have arrived at a version 1 socket (SPEC 12.11): all that it was sent until the room had been at this version,
+/// after an [`Effect::Track`] with this number of channels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Arrived {
+    /// The version, all of whose effects had been sent.
+    pub version: Version,
+    /// The number of channels.
+    pub channels: u8,
 }
 
 /// A text frame, shared by all that get it.

@@ -1,11 +1,14 @@
 //! How a room leaves memory while its sockets stay open, and how it finds them again (P12).
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use partysync_model::{Db, DbError};
 use partysync_protocol::{ClientId, Cursor, Version, v2};
 use serde::{Deserialize, Serialize};
 
+use crate::away::{self, Arrival};
+use crate::channel::{self, ChannelTable};
 use crate::connection::{Connection, Joined, Protocol};
 use crate::event::{ConnectionId, Frame};
 use crate::reply::Reply;
@@ -21,6 +24,12 @@ pub struct ConnectionState {
     spoken: Spoken,
     /// What the room had when it left memory.
     held: Cursor,
+    /// What is known to have arrived: up to a version, of the channels with these stored numbers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    arrived: Option<(Version, Vec<i64>)>,
+    /// Another one of its page took its place.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    followed: bool,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     tags: Vec<String>,
     /// The app's.
@@ -36,6 +45,8 @@ pub struct ConnectionState {
 #[serde(rename_all = "lowercase")]
 enum Spoken {
     Nothing,
+    /// Nothing, and was volunteered the channels with these stored numbers.
+    Volunteered(Vec<i64>),
     /// Version 1, with the stored numbers of the channels that it has had an answer for.
     V1(Vec<i64>),
     /// Nothing yet, and version 2 it must be.
@@ -76,6 +87,11 @@ impl ConnectionState {
         let is_v2 = matches!(self.spoken, Spoken::V2 | Spoken::Joined { .. });
         (is_v2 && v2::Up::is_ping(text)).then(|| v2::pong().into())
     }
+
+    /// Whether the room wakes for an [`Event::Quiet`](crate::Event::Quiet): unless the socket is known not to speak version 1.
+    pub fn minds_quiet(&self) -> bool {
+        matches!(self.spoken, Spoken::Nothing | Spoken::Volunteered(_) | Spoken::V1(_))
+    }
 }
 
 impl<S: SyncServer, D: Db> Room<S, D> {
@@ -84,17 +100,15 @@ impl<S: SyncServer, D: Db> Room<S, D> {
     pub fn hibernate(mut self) -> (Vec<(ConnectionId, ConnectionState)>, D) {
         let held = self.head.cursor;
         let channels = std::mem::take(&mut self.channels);
-        let number_of = |index: usize| channels.get(index).map(|c| c.number);
         let all = self.connections.take_all();
+        self.keep_away(&all, &channels);
         let states = all
             .into_iter()
-            .map(|(id, Connection { info, protocol, is_further, .. })| {
+            .map(|(id, Connection { info, protocol, is_further, arrival, is_followed, .. })| {
                 let spoken = match protocol {
-                    Protocol::Unknown => Spoken::Nothing,
-                    Protocol::V1 { synced } => {
-                        let bits = (0..u64::BITS as usize).filter(|bit| synced & 1 << bit != 0);
-                        Spoken::V1(bits.filter_map(number_of).collect())
-                    }
+                    Protocol::Unknown { synced: 0 } => Spoken::Nothing,
+                    Protocol::Unknown { synced } => Spoken::Volunteered(channel::numbers(&channels, synced)),
+                    Protocol::V1 { synced } => Spoken::V1(channel::numbers(&channels, synced)),
                     Protocol::Greeting => Spoken::Greeting,
                     Protocol::V2 { joined: None } => Spoken::V2,
                     Protocol::V2 { joined: Some(Joined { client, known, born, .. }) } => {
@@ -104,22 +118,36 @@ impl<S: SyncServer, D: Db> Room<S, D> {
                 };
                 let member = self.members.get(id).unwrap_or_else(|| Member::new(Arc::clone(&info)));
                 let Member { tags, state, .. } = member;
-                (id, ConnectionState { info: Arc::unwrap_or_clone(info), spoken, held, tags, state, is_further })
+                let arrived = arrival.map(|arrival| (arrival.version, channel::numbers(&channels, arrival.channels)));
+                let info = Arc::unwrap_or_clone(info);
+                let followed = is_followed;
+                (id, ConnectionState { info, spoken, held, arrived, followed, tags, state, is_further })
             })
             .collect();
         (states, self.db)
     }
 
+    /// Writes down who is away, and all who are there, for they may be gone when the room is back.
+    fn keep_away(&mut self, there: &BTreeMap<ConnectionId, Connection>, channels: &[ChannelTable]) {
+        // Only what is on disk can be believed: there it stays as it was, which is less, or nothing.
+        if self.must_reopen {
+            return;
+        }
+        for connection in there.values().filter(|c| c.protocol.synced().is_some_and(|synced| synced != 0)) {
+            self.remember(connection, None);
+        }
+        // If it cannot be written, some will be unknown when they come back.
+        let _ = self.away.save(&mut self.db, channels);
+    }
+
     /// A socket is there again. What it missed was made by `on_start` as the room woke.
     pub(crate) fn restored(&mut self, id: ConnectionId, state: ConnectionState) -> Reply {
-        let ConnectionState { info, spoken, held, tags, state, is_further } = state;
+        let ConnectionState { info, spoken, held, arrived, followed, tags, state, is_further } = state;
         let info = Arc::new(info);
         let protocol = match spoken {
-            Spoken::Nothing => Protocol::Unknown,
-            Spoken::V1(numbers) => {
-                let synced = self.channels.iter().enumerate().filter(|(_, c)| numbers.contains(&c.number));
-                Protocol::V1 { synced: synced.fold(0, |bits, (index, _)| bits | 1 << index) }
-            }
+            Spoken::Nothing => Protocol::Unknown { synced: 0 },
+            Spoken::Volunteered(numbers) => Protocol::Unknown { synced: channel::bits(&self.channels, &numbers) },
+            Spoken::V1(numbers) => Protocol::V1 { synced: channel::bits(&self.channels, &numbers) },
             Spoken::Greeting => Protocol::Greeting,
             Spoken::V2 => Protocol::V2 { joined: None },
             Spoken::Joined { client, known, born } => {
@@ -133,13 +161,28 @@ impl<S: SyncServer, D: Db> Room<S, D> {
                     self.members.arrive(id, Member::restored(Arc::clone(&info), tags, state));
                     self.members.commit();
                 }
-                self.connections.restore(id, Connection { is_further, ..Connection::new(info, protocol) });
+                let arrival = arrived
+                    .map(|(version, numbers)| Arrival { version, channels: channel::bits(&self.channels, &numbers) });
+                let new = Connection::new(info, protocol);
+                let connection = Connection { is_further, arrival, is_followed: followed, ..new };
+                self.is_there(&connection);
+                self.connections.restore(id, connection);
                 Reply::Frames(id, frames)
             }
             Ok(None) | Err(_) => {
                 self.connections.restore(id, Connection::new(info, Protocol::Closing));
                 Reply::Close(id, 1012, "the room changed while it was asleep")
             }
+        }
+    }
+
+    /// The opposite of [`keep_away`](Self::keep_away).
+    fn is_there(&mut self, connection: &Connection) {
+        if connection.protocol.synced().is_some_and(|synced| synced != 0)
+            && !connection.is_followed
+            && let Some(name) = away::name(&connection.info)
+        {
+            self.away.come_back(&name);
         }
     }
 

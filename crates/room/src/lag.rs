@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use partysync_model::{Db, DbError};
-use partysync_protocol::{Version, v1};
+use partysync_protocol::Version;
 
 use crate::connection::{Joined, Protocol};
 use crate::event::{ConnectionId, Effect, Frame, Report};
@@ -36,12 +36,12 @@ impl<S: SyncServer, D: Db> Room<S, D> {
     /// can ask for everything itself.
     pub(crate) fn changed_since(&mut self, protocol: Protocol, since: Version) -> Result<Option<Vec<Frame>>, DbError> {
         match protocol {
-            Protocol::V1 { synced } => self.changed_since_v1(synced, since).map(Some),
+            Protocol::Unknown { synced } | Protocol::V1 { synced } => self.changed_since_v1(synced, since).map(Some),
             Protocol::V2 { joined: Some(Joined { live: true, .. }) } if since < self.floor => Ok(None),
             Protocol::V2 { joined: Some(Joined { live: true, .. }) } if since < self.head.cursor.version => {
                 Ok(Some(vec![self.catch_up(since)?]))
             }
-            Protocol::V2 { .. } | Protocol::Unknown | Protocol::Greeting | Protocol::Closing => Ok(Some(Vec::new())),
+            Protocol::V2 { .. } | Protocol::Greeting | Protocol::Closing => Ok(Some(Vec::new())),
         }
     }
 
@@ -49,18 +49,7 @@ impl<S: SyncServer, D: Db> Room<S, D> {
     fn changed_since_v1(&mut self, synced: u64, since: Version) -> Result<Vec<Frame>, DbError> {
         let mut frames = Vec::new();
         for channel in (0..self.channels.len()).filter(|channel| synced & 1 << channel != 0) {
-            let (mut rows, dead) = if since < self.floor {
-                (self.all_live(channel)?, self.all_dead(channel)?)
-            } else {
-                self.v1_changes(channel, since)?
-            };
-            if !rows.is_empty() && !dead.is_empty() {
-                rows.push(',');
-            }
-            rows.push_str(&dead);
-            if !rows.is_empty() {
-                frames.push(v1::update(&self.channels[channel].name, &rows).into());
-            }
+            frames.extend(self.v1_update_since(channel, Some(since))?);
         }
         Ok(frames)
     }

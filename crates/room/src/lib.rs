@@ -60,6 +60,7 @@
 //!
 //! This crate takes no clock, no randomness, no async runtime and no socket.
 
+mod away;
 mod capture;
 mod channel;
 mod connection;
@@ -76,6 +77,7 @@ mod observe;
 mod open;
 mod outbox;
 mod purge;
+mod quiet;
 mod reply;
 mod request;
 mod room;
@@ -85,7 +87,7 @@ mod step;
 mod store;
 
 pub use channel::ShapeError;
-pub use event::{ConnectionId, ConnectionInfo, Effect, Event, Frame, Input, Report, RequestId};
+pub use event::{Arrived, ConnectionId, ConnectionInfo, Effect, Event, Frame, Input, Report, RequestId};
 pub use hibernate::{ConnectionState, InvalidState};
 pub use hook::{Applied, Attempt, Seen, Vetted};
 pub use inspect::{InspectedChannel, Inspection};

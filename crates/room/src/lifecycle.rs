@@ -178,6 +178,8 @@ impl<S: SyncServer, D: Db> Room<S, D> {
                     let (code, reason) = not_let_in(error);
                     self.connections.set_closing(*connection);
                     effects.push(Effect::Close { connection: *connection, code, reason: reason.into() });
+                } else {
+                    self.ask_siblings(*connection, effects);
                 }
             }
             Hook::Close { .. } | Hook::Admit(..) => {}
@@ -237,7 +239,7 @@ impl<S: SyncServer, D: Db> Room<S, D> {
         for id in to {
             let Some(connection) = self.connections.get_mut(*id) else { continue };
             match connection.protocol {
-                Protocol::Unknown => {
+                Protocol::Unknown { .. } => {
                     connection.keep_early(text);
                     plain.push(*id);
                 }

@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use partysync_model::{ActionError, Db, DbError, DbErrorKind, Origin, Schema, Value, Verdict};
 use partysync_protocol::{Cursor, ErrorCode, Fault, Stamp, limits};
 
+use crate::away::Away;
 use crate::channel::{ChannelTable, ShapeError};
 use crate::connection::Connections;
 use crate::instance::{Instance, panicked};
@@ -88,7 +89,7 @@ impl<S: SyncServer, D: Db> Room<S, D> {
             verdict
         })?;
         let lost = || DbError::new(DbErrorKind::Lost, "the transaction did not run");
-        let Opened { channels, head, floor, dropped } = opened.ok_or_else(lost)??;
+        let Opened { channels, head, floor, dropped, away } = opened.ok_or_else(lost)??;
         Ok(Room {
             name,
             db,
@@ -96,6 +97,7 @@ impl<S: SyncServer, D: Db> Room<S, D> {
             instance,
             clients,
             connections: Connections::default(),
+            away,
             members: Members::default(),
             snapshots: Snapshots::default(),
             head,
@@ -120,6 +122,7 @@ struct Opened {
     head: Head,
     floor: u64,
     dropped: Option<u64>,
+    away: Away,
 }
 
 fn open_in<S: SyncServer>(
@@ -183,7 +186,8 @@ fn open_in<S: SyncServer>(
         return Err(DbError::new(DbErrorKind::Corrupt, "the floor is above the newest version").into());
     }
     let dropped = store::meta_version(db, "dropped")?;
-    Ok(Opened { channels, head, floor, dropped })
+    let away = Away::load(db, &channels, head.cursor.version, input.now)?;
+    Ok(Opened { channels, head, floor, dropped, away })
 }
 
 /// Asks the app for its tables.
@@ -211,6 +215,7 @@ fn create_or_check(db: &mut dyn Db, name: &RoomName, input: Input) -> Result<(),
         Some(Value::Integer(_)) => {}
         _ => return Err(DbError::new(DbErrorKind::Corrupt, "the file has no format").into()),
     }
+    store::create_away(db)?;
     match store::meta(db, "room")? {
         Some(Value::Text(found)) if found != name.address() => {
             Err(OpenError::WrongRoom { found, wanted: name.address().to_owned() })

@@ -92,6 +92,7 @@ pub(crate) fn schedule<S: SyncServer, D: Db>(room: &mut Room<S, D>) -> Result<()
     room.dropped = store::meta_version(&mut room.db, DROPPED)?;
     // Handles of dropped clients must not be used again.
     room.clients.forget();
+    room.away.forget_before(now - limits::AWAY_DAYS * DAY_MS);
     Ok(())
 }
 
@@ -113,6 +114,7 @@ fn purge<'c>(
     let floor = by_count.max(by_age).max(floor);
     trim_log(db, floor)?;
     trim_clients(db, now)?;
+    store::forget_away(db, now - limits::AWAY_DAYS * DAY_MS)?;
     store::set_timer(db, PURGE, Some(now + PURGE_EVERY_MS))?;
     Ok(floor)
 }

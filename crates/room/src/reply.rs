@@ -50,6 +50,8 @@ pub(crate) enum Reply {
         connection: ConnectionId,
         since: Version,
     },
+    /// A socket was quiet for long.
+    Volunteer(ConnectionId),
 }
 
 impl Reply {
@@ -88,6 +90,8 @@ pub(crate) struct Snapshots {
     v1: BTreeMap<usize, Frame>,
     /// All of a channel's tombstones, as they follow such an answer; `None` if there are none.
     v1_dead: BTreeMap<usize, Option<Frame>>,
+    /// All of both as one update, for those of whom nothing is known; `None` if there is nothing.
+    v1_all: BTreeMap<usize, Option<Frame>>,
     v2: Option<Vec<Frame>>,
 }
 
@@ -159,6 +163,7 @@ impl<S: SyncServer, D: Db> Room<S, D> {
                     self.v1_broadcast_all(&ran.made, effects);
                 }
                 Reply::CatchUp { connection, since } => self.tell_missed(connection, since, effects),
+                Reply::Volunteer(to) => self.volunteer(to, effects),
             }
             if let Some(ran) = step.and_then(|step| ran.get(step)) {
                 self.send_all(&ran.hook.sent, &mut late);
@@ -285,8 +290,8 @@ impl<S: SyncServer, D: Db> Room<S, D> {
     fn v1_sync(&mut self, to: ConnectionId, channel: usize, from: From, effects: &mut Vec<Effect>) {
         match self.v1_sync_frames(channel, from) {
             Ok(frames) => {
-                self.connections.set_synced(to, channel);
                 effects.extend(frames.into_iter().map(|frame| Effect::Send { to, frame }));
+                self.listens(to, 1 << channel, effects);
             }
             Err(error) => {
                 let text = ErrorCode::StorageFailed.text();
@@ -325,7 +330,7 @@ impl<S: SyncServer, D: Db> Room<S, D> {
     }
 
     /// All live rows of a channel, separated by commas.
-    pub(crate) fn all_live(&mut self, channel: usize) -> Result<String, DbError> {
+    fn all_live(&mut self, channel: usize) -> Result<String, DbError> {
         let mut rows = String::new();
         read_live(&mut self.db, &self.channels[channel], &mut |row| {
             push_comma(&mut rows);
@@ -354,6 +359,17 @@ impl<S: SyncServer, D: Db> Room<S, D> {
         Ok((live, dead))
     }
 
+    /// All live rows and tombstones of a channel as an update.
+    pub(crate) fn v1_everything(&mut self, channel: usize) -> Result<Option<Frame>, DbError> {
+        if let Some(frame) = self.snapshots.at(self.head.cursor.version).v1_all.get(&channel) {
+            return Ok(frame.clone());
+        }
+        let (live, dead) = (self.all_live(channel)?, self.all_dead(channel)?);
+        let frame = self.update_of(channel, live, &dead);
+        self.snapshots.v1_all.insert(channel, frame.clone());
+        Ok(frame)
+    }
+
     fn all_tombstones(&mut self, channel: usize) -> Result<Option<Frame>, DbError> {
         if let Some(frame) = self.snapshots.at(self.head.cursor.version).v1_dead.get(&channel) {
             return Ok(frame.clone());
@@ -365,7 +381,7 @@ impl<S: SyncServer, D: Db> Room<S, D> {
     }
 
     /// All tombstones of a channel whose rows did not come back, separated by commas.
-    pub(crate) fn all_dead(&mut self, channel: usize) -> Result<String, DbError> {
+    fn all_dead(&mut self, channel: usize) -> Result<String, DbError> {
         let table = &self.channels[channel];
         let mut dead = String::new();
         for (id, _) in store::tombstones(&mut self.db, table.number)? {
@@ -587,7 +603,7 @@ fn read_live(db: &mut dyn Db, channel: &ChannelTable, each: &mut dyn FnMut(&str)
     })
 }
 
-fn push_comma(list: &mut String) {
+pub(crate) fn push_comma(list: &mut String) {
     if !list.is_empty() {
         list.push(',');
     }

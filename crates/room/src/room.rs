@@ -6,6 +6,7 @@ use partysync_model::Db;
 use partysync_protocol::v2::{self, Welcome};
 use partysync_protocol::{Cursor, ErrorCode, Millis, Version, limits, v1};
 
+use crate::away::Away;
 use crate::channel::ChannelTable;
 use crate::connection::{Connection, Connections, Joined, Protocol};
 use crate::event::{ConnectionId, Effect, Event, Frame, Input, Report};
@@ -74,6 +75,7 @@ pub struct Room<S, D> {
     pub(crate) instance: Instance<S>,
     pub(crate) clients: Clients,
     pub(crate) connections: Connections,
+    pub(crate) away: Away,
     /// The same sockets, as the steps see them.
     pub(crate) members: Members,
     pub(crate) snapshots: Snapshots,
@@ -169,10 +171,16 @@ impl<S: SyncServer, D: Db> Room<S, D> {
             Event::OpenedV2 { connection, info, is_further } => self.opened(connection, info, Some(is_further), works),
             Event::Restored { connection, state } => Some(self.restored(connection, state)),
             Event::Closed { connection, code, reason } => {
-                self.connections.close(connection);
+                if let Some(gone) = self.connections.close(connection) {
+                    self.remember(&gone, code);
+                }
                 Some(lifecycle::ask(works, Hook::Close { connection, code, reason }))
             }
             Event::CatchUp { connection, since } => Some(Reply::CatchUp { connection, since }),
+            Event::Quiet { connection } => {
+                let may_be_v1 = self.connections.get_mut(connection)?.protocol.synced().is_some();
+                may_be_v1.then_some(Reply::Volunteer(connection))
+            }
             Event::Delivered { key } => settle(&key, true, works),
             Event::DeliverFailed { key } => settle(&key, false, works),
             Event::Request { request, what } => Some(lifecycle::ask(works, Hook::Request(request, what))),
@@ -256,11 +264,14 @@ impl<S: SyncServer, D: Db> Room<S, D> {
 
     fn text(&mut self, connection: ConnectionId, text: &str, works: &mut Vec<Work>) -> Option<Reply> {
         let c = self.connections.get_mut(connection)?;
-        if matches!(c.protocol, Protocol::Unknown) {
+        if let Protocol::Unknown { synced } = c.protocol {
             if v2::Up::is_hello(text) {
-                return Some(hello(self.name.address(), self.socket_rooms, connection, c, text));
+                let reply = hello(self.name.address(), self.socket_rooms, connection, c, text);
+                // It may have been volunteered version 1's updates.
+                self.connections.listeners_changed();
+                return Some(reply);
             }
-            c.protocol = Protocol::V1 { synced: 0 };
+            c.protocol = Protocol::V1 { synced };
             c.early = Vec::new();
         }
         match c.protocol {

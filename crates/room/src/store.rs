@@ -8,7 +8,7 @@ use crate::outbox::Place;
 /// The format of the tables below (SPEC 7.5).
 pub(crate) const FORMAT: i64 = 1;
 
-const TABLES: [&str; 10] = [
+const TABLES: [&str; 11] = [
     "CREATE TABLE IF NOT EXISTS _meta (name TEXT PRIMARY KEY NOT NULL, value ANY) STRICT, WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS _channel (number INTEGER PRIMARY KEY NOT NULL, name TEXT NOT NULL UNIQUE) STRICT",
     "CREATE TABLE IF NOT EXISTS _log (version INTEGER PRIMARY KEY NOT NULL, stamp INTEGER NOT NULL, client INTEGER, \
@@ -24,8 +24,12 @@ const TABLES: [&str; 10] = [
     "CREATE TABLE IF NOT EXISTS _timer (name TEXT PRIMARY KEY NOT NULL, at INTEGER NOT NULL) STRICT, WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS _outbox (version INTEGER NOT NULL, idx INTEGER NOT NULL, body TEXT NOT NULL, \
      tries INTEGER NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (version, idx)) STRICT, WITHOUT ROWID",
+    AWAY,
     "CREATE INDEX IF NOT EXISTS _outbox_at ON _outbox (at)",
 ];
+
+const AWAY: &str = "CREATE TABLE IF NOT EXISTS _away (name TEXT PRIMARY KEY NOT NULL, count INTEGER NOT NULL, version INTEGER, \
+     channels TEXT NOT NULL, at INTEGER NOT NULL) STRICT, WITHOUT ROWID";
 
 /// The newest version of a room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +61,11 @@ pub(crate) struct Client {
 
 pub(crate) fn create_tables(db: &mut dyn Db) -> Result<(), DbError> {
     TABLES.iter().try_for_each(|sql| db.execute(Origin::Engine, sql, &[]).map(|_| ()))
+}
+
+/// Makes the table that rooms of format 1 have not always had.
+pub(crate) fn create_away(db: &mut dyn Db) -> Result<(), DbError> {
+    run(db, AWAY, &[])
 }
 
 pub(crate) fn exists(db: &mut dyn Db) -> Result<bool, DbError> {
@@ -303,6 +312,54 @@ pub(crate) fn put_off(db: &mut dyn Db, place: Place, tries: u32, at: Millis) -> 
 
 pub(crate) fn remove_waiting(db: &mut dyn Db, place: Place) -> Result<(), DbError> {
     run(db, "DELETE FROM _outbox WHERE version = ? AND idx = ?", &place_params(place))
+}
+
+/// Version 1 connections of one name that are gone (SPEC 12.11).
+#[derive(Debug)]
+pub(crate) struct StoredAway {
+    pub(crate) name: String,
+    pub(crate) count: u64,
+    /// Up to where its channels are known to have arrived, if anything is.
+    pub(crate) version: Option<Version>,
+    /// Their numbers.
+    pub(crate) channels: Vec<i64>,
+    pub(crate) at: Millis,
+}
+
+/// All of them, by name.
+pub(crate) fn away(db: &mut dyn Db) -> Result<Vec<StoredAway>, DbError> {
+    let sql = "SELECT name, count, version, channels, at FROM _away ORDER BY name";
+    all(db, sql, &[], |row| StoredAway {
+        name: text(row, 0).unwrap_or_default(),
+        count: integer(row, 1).unsigned_abs(),
+        version: match row.value(2) {
+            ValueRef::Integer(version) => Some(version.unsigned_abs()),
+            _ => None,
+        },
+        channels: text(row, 3).unwrap_or_default().split(' ').filter_map(|number| number.parse().ok()).collect(),
+        at: integer(row, 4),
+    })
+}
+
+/// Replaces all of them.
+pub(crate) fn set_away(db: &mut dyn Db, all: &[StoredAway]) -> Result<(), DbError> {
+    run(db, "DELETE FROM _away", &[])?;
+    for StoredAway { name, count, version, channels, at } in all {
+        let channels: Vec<String> = channels.iter().map(i64::to_string).collect();
+        let params = [
+            name.as_str().into(),
+            version_value(*count),
+            version.map(|version| version as i64).into(),
+            channels.join(" ").into(),
+            (*at).into(),
+        ];
+        run(db, "INSERT INTO _away (name, count, version, channels, at) VALUES (?, ?, ?, ?, ?)", &params)?;
+    }
+    Ok(())
+}
+
+pub(crate) fn forget_away(db: &mut dyn Db, before: Millis) -> Result<(), DbError> {
+    run(db, "DELETE FROM _away WHERE at < ?", &[before.into()])
 }
 
 pub(crate) fn run(db: &mut dyn Db, sql: &str, params: &[Value]) -> Result<(), DbError> {

@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use partysync_protocol::{Version, limits};
 use partysync_room::Frame;
 
+use crate::proof::Proof;
 use crate::ws::{Header, Opcode, close_payload};
 
 /// Memory that a frame takes beside its bytes, at the most: a client that sends empty pings and reads nothing fills that too.
@@ -29,6 +30,7 @@ pub(crate) struct Backlog {
     answer_bytes: usize,
     lag: Option<Lag>,
     close: Option<Close>,
+    pub(crate) proof: Proof,
 }
 
 /// Who caused a frame.

@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use partysync_protocol::{ErrorCode, Millis, limits, v2};
-use partysync_room::{ConnectionId, ConnectionState, Effect, Event, Frame, Input, RequestId, Response};
+use partysync_room::{Arrived, ConnectionId, ConnectionState, Effect, Event, Frame, Input, RequestId, Response};
 use rustc_hash::FxHashMap;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -21,6 +21,7 @@ use crate::metrics::Tally;
 use crate::open::{self, Trouble};
 use crate::outbox::{Outbox, Post, Scratch};
 use crate::party::AnyRoom;
+use crate::proof::Told;
 use crate::rooms::{Fate, Lease, Rooms};
 use crate::slots::Slot;
 
@@ -88,6 +89,8 @@ struct Batch {
     posts: Vec<Post>,
     /// Sockets that get one or more of them.
     touched: Vec<ConnectionId>,
+    /// What is known of sockets that are gone.
+    arrived: Vec<(ConnectionId, Arrived)>,
     /// Carried out after the events.
     orders: Vec<(Lease, Order)>,
     tally: Tally,
@@ -139,7 +142,7 @@ impl Desk {
             if let Some(seat) = self.sockets.get(connection) {
                 let post = Post::new(Kind::Answer, pong);
                 // A pong is no news that a slow reader could do without.
-                let _ = SCRATCH.with_borrow_mut(|scratch| seat.outbox.post([&post].into_iter(), scratch));
+                let _ = SCRATCH.with_borrow_mut(|scratch| seat.outbox.post([&post].into_iter(), None, scratch));
             }
             false
         });
@@ -149,6 +152,7 @@ impl Desk {
     fn wakes_for(&self, mail: &Mail) -> bool {
         match mail {
             Mail::Closed(connection, _) => self.asleep.contains_key(connection),
+            Mail::Quiet(connection) => self.asleep.get(connection).is_some_and(ConnectionState::minds_quiet),
             mail => mail.wakes(),
         }
     }
@@ -174,6 +178,7 @@ impl Desk {
         if batch.events.is_empty() {
             return;
         }
+        batch.arrived.drain(..).for_each(|(connection, arrived)| room.arrived(connection, arrived));
         let mut effects = Vec::new();
         room.handle(input(rooms), std::mem::take(&mut batch.events), &mut effects);
         let must_reopen = room.must_reopen();
@@ -191,7 +196,7 @@ impl Desk {
 
     /// What comes after a batch, whatever became of it.
     fn finish(&mut self, rooms: &Arc<Rooms>, mailbox: &Mailbox, mut batch: Batch, since: Option<Instant>) {
-        self.send_posts(&mut batch);
+        self.send_batch(&mut batch);
         if let Some(since) = since {
             rooms.metrics.answered(since.elapsed(), batch.tally.frames_received);
         }
@@ -202,6 +207,7 @@ impl Desk {
         rooms.metrics.add(&batch.tally);
         self.failed = None;
         if batch.stop {
+            self.note_arrivals();
             self.close_all(&RESTART);
         }
         // Many alarms may be due after a restart: a room that came for that alone goes again.
@@ -244,7 +250,9 @@ impl Desk {
             }
             Mail::Closed(connection, code) => {
                 tracing::debug!(connection = connection.0, "connection closed");
-                self.sockets.remove(&connection);
+                let seat = self.sockets.remove(&connection);
+                let arrived = seat.and_then(|seat| seat.outbox.arrived());
+                batch.arrived.extend(arrived.map(|arrived| (connection, arrived)));
                 // The app hears of it, unless the room finds no place in memory.
                 if self.failed.is_none() {
                     batch.needs_room |= self.asleep.contains_key(&connection);
@@ -252,6 +260,10 @@ impl Desk {
                     self.asleep.remove(&connection);
                 }
                 batch.events.push(Event::Closed { connection, code, reason: String::new() });
+            }
+            Mail::Quiet(connection) => {
+                batch.needs_room |= self.asleep.get(&connection).is_some_and(ConnectionState::minds_quiet);
+                batch.events.push(Event::Quiet { connection });
             }
             Mail::CatchUp(connection) => {
                 if let Some(since) = self.sockets.get(&connection).and_then(|seat| seat.outbox.end_lag()) {
@@ -341,9 +353,21 @@ impl Desk {
                 self.post(batch, Kind::News { since }, frame, to);
             }
             Effect::Message { to, frame } => self.post(batch, Kind::Message, frame, to.iter().copied()),
+            Effect::Track { connection, channels } => {
+                if let Some(seat) = self.sockets.get(&connection) {
+                    seat.outbox.track(channels);
+                    batch.touched.push(connection);
+                }
+            }
+            Effect::TellArrived { connection } => {
+                let arrived = self.sockets.get(&connection).and_then(|seat| seat.outbox.arrived());
+                if let (Some(room), Some(arrived)) = (&mut self.room, arrived) {
+                    room.arrived(connection, arrived);
+                }
+            }
             Effect::Close { connection, code, reason } => {
                 // What it was sent before comes before.
-                self.send_posts(batch);
+                self.send_posts(batch, None);
                 if let Some(seat) = self.sockets.get(&connection) {
                     seat.outbox.close(Close { code, reason });
                 }
@@ -385,14 +409,20 @@ impl Desk {
         }
     }
 
-    /// Sends all that was noted: to each socket all of its frames at once.
-    fn send_posts(&mut self, batch: &mut Batch) {
+    /// Sends all that was noted, once all effects are carried out.
+    fn send_batch(&mut self, batch: &mut Batch) {
+        let version = self.room.as_ref().map(|room| room.version());
+        self.send_posts(batch, version.map(|version| Told { version, now: Instant::now() }));
+    }
+
+    /// Sends all that was noted: to each socket all of its frames at once. `told`: what they show, if more of them cannot come.
+    fn send_posts(&mut self, batch: &mut Batch, told: Option<Told>) {
         let posts = &batch.posts;
         SCRATCH.with_borrow_mut(|scratch| {
             for to in batch.touched.drain(..) {
                 let Some(seat) = self.sockets.get_mut(&to) else { continue };
                 let posts = seat.posts.iter().filter_map(|index| posts.get(*index as usize));
-                batch.tally.fell_behind += u64::from(seat.outbox.post(posts, scratch));
+                batch.tally.fell_behind += u64::from(seat.outbox.post(posts, told, scratch));
                 seat.posts.clear();
                 seat.posts.shrink_to(POSTS_KEPT);
             }
@@ -439,8 +469,19 @@ impl Desk {
         self.retired = rooms.forget(&mailbox.name) == Fate::Unused;
     }
 
+    /// Tells the room what is known to have arrived at its sockets.
+    fn note_arrivals(&mut self) {
+        let Some(room) = &mut self.room else { return };
+        for (connection, seat) in &self.sockets {
+            if let Some(arrived) = seat.outbox.arrived() {
+                room.arrived(*connection, arrived);
+            }
+        }
+    }
+
     /// Drops the room and closes its file; keeps what it has to know of its sockets.
     fn sleep(&mut self, rooms: &Rooms) {
+        self.note_arrivals();
         let Some(room) = self.room.take() else { return };
         rooms.metrics.rooms_in_memory.down();
         let mut states = None;

@@ -60,6 +60,7 @@ mod origins;
 mod outbox;
 mod party;
 mod pool;
+mod proof;
 mod random;
 mod rate;
 mod registry;

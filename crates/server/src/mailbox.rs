@@ -35,6 +35,8 @@ pub(crate) enum Mail {
     Request { request: Request, answer: oneshot::Sender<Response> },
     /// An item of the outbox was delivered, or not. The lease keeps the room in memory until it is handled.
     Delivered { key: String, delivered: bool, lease: Lease },
+    /// A socket has been open for a while (SPEC 12.11).
+    Quiet(ConnectionId),
     /// A slow reader has read what it got: it is to be told what was left out.
     CatchUp(ConnectionId),
     /// The alarm rings. The lease keeps the mailbox until it is handled.
@@ -242,7 +244,8 @@ impl Mail {
             Mail::Request { answer, .. } => !answer.is_closed(),
             Mail::Opened { .. } | Mail::Frame { .. } | Mail::CatchUp(_) => true,
             Mail::Alarm(..) | Mail::Delivered { .. } | Mail::Order(..) => true,
-            Mail::Closed(..) | Mail::Evict | Mail::Stop => false,
+            // Those of sockets wake a room that is asleep if it has to know of them.
+            Mail::Closed(..) | Mail::Quiet(_) | Mail::Evict | Mail::Stop => false,
         }
     }
 

@@ -12,11 +12,12 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use partysync_protocol::Version;
-use partysync_room::Frame;
+use partysync_room::{Arrived, Frame};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
 use crate::backlog::{Backlog, Close, Kind, Payload};
+use crate::proof::{Mark, Told};
 use crate::transport::Transport;
 use crate::ws::{Header, Opcode};
 
@@ -89,14 +90,21 @@ impl Outbox {
         &self.transport
     }
 
-    /// Writes frames, or keeps them until they can be written. Returns whether the reader has just become too slow for them.
-    pub(crate) fn post<'p>(&self, posts: impl Iterator<Item = &'p Post> + Clone, scratch: &mut Scratch) -> bool {
+    /// Writes frames, or keeps them until they can be written; `told` says what they show, if they are all of a batch. Returns whether the
+    /// reader has just become too slow for them.
+    pub(crate) fn post<'p>(
+        &self,
+        posts: impl Iterator<Item = &'p Post> + Clone,
+        told: Option<Told>,
+        scratch: &mut Scratch,
+    ) -> bool {
         let mut backlog = self.backlog();
         let was_behind = backlog.is_behind();
+        let ping = told.and_then(|told| backlog.proof.due(told));
         let mut written = 0;
         if backlog.is_clear() {
             // Whatever is wrong with the socket, its task will find out.
-            written = scratch.write(posts.clone(), &self.transport).unwrap_or(0);
+            written = scratch.write(posts.clone(), ping, &self.transport).unwrap_or(0);
         }
         for post in posts {
             if written >= post.bytes() {
@@ -104,6 +112,10 @@ impl Outbox {
                 continue;
             }
             backlog.push_begun_or_whole(post, std::mem::take(&mut written));
+        }
+        if let Some(told) = told.filter(|_| !backlog.is_behind()) {
+            backlog.push_rest_of(ping, written);
+            backlog.proof.told(told, ping.is_some());
         }
         let (is_empty, is_closing) = (backlog.is_empty(), backlog.closing().is_some());
         let fell_behind = !was_behind && backlog.is_behind();
@@ -121,6 +133,30 @@ impl Outbox {
     pub(crate) fn control(&self, opcode: Opcode, payload: Vec<u8>) {
         self.backlog().push(Kind::Answer, Payload::Control(opcode, payload));
         self.wake.notify_one();
+    }
+
+    /// Asks a client that is silent whether it is there, and what it has.
+    pub(crate) fn ping(&self) {
+        let mut backlog = self.backlog();
+        let mark = backlog.proof.owed();
+        backlog.push(Kind::Answer, Payload::Control(Opcode::Ping, mark));
+        drop(backlog);
+        self.wake.notify_one();
+    }
+
+    /// A pong came.
+    pub(crate) fn pong(&self, mark: Mark) {
+        self.backlog().proof.pong(mark);
+    }
+
+    /// See [`Proof::track`](crate::proof::Proof::track).
+    pub(crate) fn track(&self, channels: u8) {
+        self.backlog().proof.track(channels);
+    }
+
+    /// What is known to have arrived.
+    pub(crate) fn arrived(&self) -> Option<Arrived> {
+        self.backlog().proof.arrived()
     }
 
     /// Closes the socket after what was posted.
@@ -254,6 +290,19 @@ impl Backlog {
         let payload = Payload::Text(post.frame.clone());
         if written > 0 { self.push_begun(post.kind, payload, written) } else { self.push(post.kind, payload) }
     }
+
+    /// Adds a ping, of which some bytes, or all, may be written already.
+    fn push_rest_of(&mut self, ping: Option<Mark>, written: usize) {
+        let Some(mark) = ping else { return };
+        let payload = Payload::Control(Opcode::Ping, mark.to_vec());
+        match written {
+            0 => self.push(Kind::Answer, payload),
+            _ if written < payload.header().as_bytes().len() + mark.len() => {
+                self.push_begun(Kind::Answer, payload, written);
+            }
+            _ => {}
+        }
+    }
 }
 
 /// Memory in which frames are copied together, used again for each socket.
@@ -271,10 +320,16 @@ enum Part<'p> {
 }
 
 impl Scratch {
-    /// Writes frames with one system call. Returns how many bytes the kernel took.
-    fn write<'p>(&mut self, posts: impl Iterator<Item = &'p Post>, transport: &Transport) -> io::Result<usize> {
-        let parts = self.gather(posts);
+    /// Writes frames, and a ping after them, with one system call. Returns how many bytes the kernel took.
+    fn write<'p>(
+        &mut self,
+        posts: impl Iterator<Item = &'p Post>,
+        ping: Option<Mark>,
+        transport: &Transport,
+    ) -> io::Result<usize> {
+        let parts = self.gather(posts, ping);
         let result = match &parts[..] {
+            [] if self.bytes.is_empty() => Ok(0),
             [] => transport.try_write(&[IoSlice::new(&self.bytes)]),
             parts => {
                 let slices = parts.iter().map(|part| match part {
@@ -290,7 +345,7 @@ impl Scratch {
     }
 
     /// Copies what is small, and says in which order it goes with what is large. Nothing: there was only small.
-    fn gather<'p>(&mut self, posts: impl Iterator<Item = &'p Post>) -> Vec<Part<'p>> {
+    fn gather<'p>(&mut self, posts: impl Iterator<Item = &'p Post>, ping: Option<Mark>) -> Vec<Part<'p>> {
         let mut parts = Vec::new();
         let mut begin = 0;
         for post in posts {
@@ -302,6 +357,10 @@ impl Scratch {
                 parts.push(Part::Shared(post.frame.as_bytes()));
                 begin = self.bytes.len();
             }
+        }
+        if let Some(mark) = ping {
+            self.bytes.extend_from_slice(Header::new(Opcode::Ping, mark.len()).as_bytes());
+            self.bytes.extend_from_slice(&mark);
         }
         if !parts.is_empty() && begin < self.bytes.len() {
             parts.push(Part::Copied(begin..self.bytes.len()));

@@ -1,9 +1,10 @@
 //! Parties: kinds of rooms, with the app's type hidden.
 
 use partysync_model::DbError;
-use partysync_protocol::limits;
+use partysync_protocol::{Version, limits};
 use partysync_room::{
-    ConnectionId, ConnectionState, Effect, Event, Input, Inspection, Observer, OpenError, Room, RoomName, SyncServer,
+    Arrived, ConnectionId, ConnectionState, Effect, Event, Input, Inspection, Observer, OpenError, Room, RoomName,
+    SyncServer,
 };
 use partysync_sqlite::SqliteDb;
 
@@ -18,6 +19,12 @@ pub(crate) trait AnyRoom: Send {
 
     /// See [`Room::must_reopen`].
     fn must_reopen(&self) -> bool;
+
+    /// The version up to which its sockets were told everything, once its effects are carried out.
+    fn version(&self) -> Version;
+
+    /// See [`Room::arrived`].
+    fn arrived(&mut self, connection: ConnectionId, arrived: Arrived);
 
     /// See [`Room::hibernate`]. Closes the file.
     fn hibernate(self: Box<Self>) -> Vec<(ConnectionId, ConnectionState)>;
@@ -39,6 +46,14 @@ impl<S: SyncServer + Send> AnyRoom for Room<S, Metered> {
 
     fn must_reopen(&self) -> bool {
         Room::must_reopen(self)
+    }
+
+    fn version(&self) -> Version {
+        self.cursor().version
+    }
+
+    fn arrived(&mut self, connection: ConnectionId, arrived: Arrived) {
+        Room::arrived(self, connection, arrived);
     }
 
     fn hibernate(self: Box<Self>) -> Vec<(ConnectionId, ConnectionState)> {

@@ -440,6 +440,11 @@ impl Connection {
         self.send(Mail::CatchUp(self.id));
     }
 
+    /// The socket has been open for a while.
+    pub(crate) fn quiet(&self) {
+        self.send(Mail::Quiet(self.id));
+    }
+
     /// It is gone, with this close code if there was one.
     pub(crate) fn close(&mut self, code: Option<u16>) {
         if std::mem::replace(&mut self.open, false) {

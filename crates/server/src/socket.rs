@@ -20,6 +20,7 @@ use crate::backlog::Close;
 use crate::gate::Gate;
 use crate::mailbox::{Received, Speaks};
 use crate::outbox::{FAREWELL, Outbox};
+use crate::proof::Mark;
 use crate::rate::Bucket;
 use crate::rooms::{Connection, Lease};
 use crate::transport::Transport;
@@ -30,6 +31,9 @@ const READ_BYTES: usize = 64 << 10;
 
 /// A server sends a ping when it has heard nothing for so long (SPEC 8.26).
 const PING: Duration = Duration::from_millis(limits::PING_MS);
+
+/// A socket that was open for so long has asked for what it will ask for by itself (SPEC 12.11).
+const QUIET: Duration = Duration::from_millis(limits::QUIET_MS);
 
 /// A client that was not heard for so many of these is gone (SPEC 8.26).
 const DEAD_PINGS: u32 = 3;
@@ -60,7 +64,7 @@ pub(crate) async fn serve(upgrade: OnUpgrade, lease: Lease, info: ConnectionInfo
     let ended = tokio::select! {
         ended = reader.read(&connection, &outbox, first) => ended,
         ended = write(&connection, &outbox) => ended,
-        () = until_silent(&outbox) => Ended::Broken,
+        () = mind_time(&connection, &outbox) => Ended::Broken,
         close = outbox.overdue() => Ended::ByServer(close),
     };
     // Before the farewell, which may take time: the room need not send anything more.
@@ -96,6 +100,13 @@ async fn write(connection: &Connection, outbox: &Outbox) -> Ended {
     }
 }
 
+/// Tells the room when the socket has been open for a while; is ready when the client is not there any more.
+async fn mind_time(connection: &Connection, outbox: &Outbox) {
+    sleep(QUIET).await;
+    connection.quiet();
+    until_silent(outbox).await;
+}
+
 /// Is ready when the client has shown for too long by nothing that it is there. A socket whose other end just vanished never says so.
 async fn until_silent(outbox: &Outbox) {
     loop {
@@ -108,7 +119,7 @@ async fn until_silent(outbox: &Outbox) {
             return;
         }
         if silent_for >= PING {
-            outbox.control(Opcode::Ping, Vec::new());
+            outbox.ping();
             sleep(PING).await;
         } else {
             sleep(PING - silent_for).await;
@@ -130,6 +141,8 @@ struct Reader {
 struct Arrived {
     frames: Vec<Received>,
     pings: Vec<Vec<u8>>,
+    /// What pongs carry.
+    marks: Vec<Mark>,
     /// Complete frames, of whatever kind.
     count: usize,
     ended: Option<Ended>,
@@ -148,6 +161,9 @@ impl Reader {
         loop {
             if arrived.count > 0 {
                 outbox.hear();
+            }
+            for mark in arrived.marks {
+                outbox.pong(mark);
             }
             for payload in arrived.pings {
                 outbox.control(Opcode::Pong, payload);
@@ -208,7 +224,7 @@ impl Reader {
                 Incoming::Text(text) => arrived.frames.push(Received::Text(text)),
                 Incoming::Binary(bytes) => arrived.frames.push(Received::Binary(bytes)),
                 Incoming::Ping(payload) => arrived.pings.push(payload),
-                Incoming::Pong => {}
+                Incoming::Pong(mark) => arrived.marks.extend(mark),
                 Incoming::Close(code) => closed = Some(Ended::ByClient(code)),
             }
         });

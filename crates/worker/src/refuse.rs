@@ -19,8 +19,8 @@ const NEVER: [&str; 10] =
 const KILLERS: [&str; 2] = ["ROLLBACK", "DEFERRED"];
 
 /// The engine's tables (SPEC 7.1), which a text names too where only a table can stand.
-const ENGINE_TABLES: [&str; 9] =
-    ["_meta", "_channel", "_log", "_change", "_client", "_reject", "_call", "_timer", "_outbox"];
+const ENGINE_TABLES: [&str; 10] =
+    ["_meta", "_channel", "_log", "_change", "_client", "_reject", "_call", "_timer", "_outbox", "_away"];
 
 /// Tables of SQLite's own that start-up and migrations may read.
 const SCHEMA_TABLES: [&str; 5] = ["sqlite_master", "sqlite_schema", "sqlite_sequence", "sqlite_stat1", "sqlite_stat4"];

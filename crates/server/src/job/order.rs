@@ -84,7 +84,7 @@ impl Desk {
             self.abandon(rooms, mailbox);
         }
         // What the room said when it came into memory.
-        self.send_posts(batch);
+        self.send_batch(batch);
     }
 
     fn delete(&mut self, rooms: &Rooms, mailbox: &Mailbox) -> Result<(), OrderError> {

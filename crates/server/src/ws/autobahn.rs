@@ -93,7 +93,7 @@ fn echo(bytes: &[u8], chop: usize) -> Vec<Sent> {
                 Incoming::Text(text) => Some(Sent::Text(text)),
                 Incoming::Binary(bytes) => Some(Sent::Binary(bytes)),
                 Incoming::Ping(payload) => Some(Sent::Pong(payload)),
-                Incoming::Pong => None,
+                Incoming::Pong(_) => None,
                 Incoming::Close(code) => Some(Sent::Closed(code)),
             });
         };

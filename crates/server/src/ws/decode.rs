@@ -1,6 +1,7 @@
 //! Frames that a client sent, from bytes as they come (RFC 6455, 5).
 
 use super::CONTROL_BYTES;
+use crate::proof::Mark;
 
 /// A message, or a control frame, that is complete.
 #[derive(Debug, PartialEq, Eq)]
@@ -8,7 +9,8 @@ pub(crate) enum Incoming {
     Text(String),
     Binary(Vec<u8>),
     Ping(Vec<u8>),
-    Pong,
+    /// With what it carries, if that is a mark (SPEC 12.11).
+    Pong(Option<Mark>),
     /// What a close frame carries: its code, if it has one. Nothing after it counts.
     Close(Option<u16>),
 }
@@ -166,7 +168,7 @@ impl Decoder {
                 Some(Incoming::Close(close_code(payload)?))
             }
             (PING, _) => Some(Incoming::Ping(payload.to_vec())),
-            _ => Some(Incoming::Pong),
+            _ => Some(Incoming::Pong(Mark::try_from(payload).ok())),
         })
     }
 

@@ -80,7 +80,9 @@ impl Rooms {
 
     /// Compares all that the engine keeps.
     fn look_at_everything(&mut self) {
-        for table in ["_meta", "_channel", "_log", "_change", "_client", "_reject", "_call", "_timer", "_outbox"] {
+        for table in
+            ["_meta", "_channel", "_log", "_change", "_client", "_reject", "_call", "_timer", "_outbox", "_away"]
+        {
             self.look(&format!("SELECT * FROM {table}"));
         }
         for table in ["todos", "tags", "notes", "private"] {

@@ -1,0 +1,491 @@
+//! SPEC 12.11: what a version 1 page gets that comes back and asks for nothing.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod common;
+
+use common::{Mirror, START, Screen, World, put, v1_action};
+use partysync_model::Db;
+use partysync_protocol::limits::{AWAY_DAYS, AWAY_KEPT, DAY_MS};
+use partysync_protocol::v2;
+use partysync_room::{Arrived, ConnectionId, ConnectionInfo, Effect, Event};
+use partysync_sqlite::SqliteDb;
+use serde_json::{Value as Json, json};
+
+/// The connection of somebody else, who changes rows.
+const OTHER: u64 = 99;
+
+fn opened(connection: u64, key: &str) -> Event {
+    let info = ConnectionInfo { key: Some(key.to_owned()), ..ConnectionInfo::default() };
+    Event::Opened { connection: ConnectionId(connection), info }
+}
+
+fn sync(connection: u64, channel: &str) -> Event {
+    Event::text(ConnectionId(connection), json!({"channel": channel, "sync": true, "from": null}).to_string())
+}
+
+fn quiet(connection: u64) -> Event {
+    Event::Quiet { connection: ConnectionId(connection) }
+}
+
+fn delete(id: &str) -> Event {
+    v1_action(OTHER, &format!("delete {id}"), "delete", json!(id))
+}
+
+/// Makes a row of the other channel.
+fn part(id: u64) -> Event {
+    v1_action(OTHER, &format!("part {id}"), "sql", json!([format!("INSERT INTO parts (id) VALUES ({id})")]))
+}
+
+/// All that a connection was sent so far has arrived.
+fn arrive(world: &mut World, connection: u64, channels: u8) {
+    let version = world.version();
+    world.room.arrived(ConnectionId(connection), Arrived { version, channels });
+}
+
+/// A room with `a` and `b`, and somebody who changes it.
+fn world() -> World {
+    let mut world = World::new();
+    world.handle(vec![opened(OTHER, "other"), put(OTHER, "a"), put(OTHER, "b"), part(1)]);
+    world
+}
+
+/// A page that has synced both channels, to which everything has arrived.
+fn page(world: &mut World, connection: u64, key: &str) -> Screen {
+    world.handle(vec![opened(connection, key), sync(connection, "items"), sync(connection, "parts")]);
+    let mut screen = Screen { connection: ConnectionId(connection), rows: Default::default(), answers: vec![] };
+    screen.see(&world.effects);
+    arrive(world, connection, 2);
+    screen
+}
+
+/// The page's socket is gone, and the room knows.
+fn cut(world: &mut World, screen: &Screen) {
+    world.handle(vec![Event::closed(screen.connection)]);
+}
+
+/// The page comes back on another socket with the same key, and asks for nothing.
+fn come_back(world: &mut World, screen: &mut Screen, connection: u64, key: &str) {
+    screen.connection = ConnectionId(connection);
+    world.handle(vec![opened(connection, key)]);
+    assert!(world.sent_to(connection).is_empty(), "nothing before its time");
+    world.handle(vec![quiet(connection)]);
+    screen.see(&world.effects);
+}
+
+/// The ids in what a connection is sent by the last `handle`, by channel; all of it is updates.
+fn updates(world: &World, connection: u64) -> Vec<(String, Vec<Json>)> {
+    let of_channel = |frame: &Json| {
+        assert_eq!((&frame["broadcast"], &frame["type"]), (&json!(true), &json!("update")));
+        let ids = frame["payload"].as_array().unwrap().iter().map(|row| row[0].clone()).collect();
+        (frame["channel"].as_str().unwrap().to_owned(), ids)
+    };
+    world.sent_to(connection).iter().map(of_channel).collect()
+}
+
+fn items(ids: &[&str]) -> (String, Vec<Json>) {
+    ("items".to_owned(), ids.iter().map(|id| json!(id)).collect())
+}
+
+fn parts(ids: &[u64]) -> (String, Vec<Json>) {
+    ("parts".to_owned(), ids.iter().map(|id| json!(id)).collect())
+}
+
+#[test]
+fn spec_12_11_a_page_that_comes_back_gets_what_changed_since_with_the_deletions() {
+    let mut world = world();
+    let mut screen = page(&mut world, 1, "pk");
+    cut(&mut world, &screen);
+    world.handle(vec![put(OTHER, "c"), delete("a"), put(OTHER, "d"), delete("d")]);
+    come_back(&mut world, &mut screen, 2, "pk");
+    assert_eq!(updates(&world, 2), [items(&["c", "a", "d"])], "what changed, and no more");
+    assert_eq!(screen.rows, world.rows());
+    // And what comes from now on.
+    world.handle(vec![put(OTHER, "e"), part(2)]);
+    screen.see(&world.effects);
+    assert_eq!(screen.rows, world.rows());
+    // Nothing is missing: nothing is sent.
+    arrive(&mut world, 2, 2);
+    cut(&mut world, &screen);
+    come_back(&mut world, &mut screen, 3, "pk");
+    assert!(updates(&world, 3).is_empty());
+}
+
+#[test]
+fn spec_12_11_what_was_sent_and_is_not_known_to_have_arrived_is_sent_again() {
+    let mut world = world();
+    let mut screen = page(&mut world, 1, "pk");
+    // These go out, and never arrive.
+    world.handle(vec![put(OTHER, "c"), delete("b")]);
+    cut(&mut world, &screen);
+    come_back(&mut world, &mut screen, 2, "pk");
+    assert_eq!(updates(&world, 2), [items(&["c", "b"])]);
+    // So does what is volunteered: what arrived before still counts.
+    cut(&mut world, &screen);
+    come_back(&mut world, &mut screen, 3, "pk");
+    assert_eq!(updates(&world, 3), [items(&["c", "b"])]);
+    assert_eq!(screen.rows, world.rows());
+}
+
+#[test]
+fn spec_12_11_a_channel_whose_first_rows_are_not_known_to_have_arrived_is_sent_whole() {
+    let mut world = world();
+    world.handle(vec![delete("b")]);
+    // The answer for the first channel arrives. The second one's, and that it asked at all, may be lost.
+    for asked in [vec!["items"], vec!["items", "parts"]] {
+        world.handle(vec![opened(1, "pk"), sync(1, "items")]);
+        arrive(&mut world, 1, 1);
+        world.handle(asked[1..].iter().map(|channel| sync(1, channel)).collect());
+        world.handle(vec![Event::closed(ConnectionId(1)), opened(2, "pk"), quiet(2)]);
+        assert_eq!(updates(&world, 2), [parts(&[1])], "{asked:?}");
+        world.handle(vec![Event::Closed { connection: ConnectionId(2), code: Some(1001), reason: String::new() }]);
+    }
+    // A mark from before the second channel says nothing of it, even if it comes after its answer.
+    world.handle(vec![opened(1, "pk"), sync(1, "items"), sync(1, "parts")]);
+    arrive(&mut world, 1, 1);
+    world.handle(vec![Event::closed(ConnectionId(1)), opened(2, "pk"), quiet(2)]);
+    assert_eq!(updates(&world, 2), [items(&["a", "b"]), parts(&[1])]);
+}
+
+#[test]
+fn spec_12_11_a_page_that_nobody_knows_gets_everything_if_it_asks_for_nothing() {
+    let mut world = world();
+    world.handle(vec![delete("a"), put(OTHER, "c")]);
+    for key in ["new", ""] {
+        world.handle(vec![opened(1, key), quiet(1)]);
+        assert_eq!(updates(&world, 1), [items(&["b", "c", "a"]), parts(&[1])], "live rows and tombstones");
+        world.handle(vec![opened(2, key), quiet(2)]);
+        let again = updates(&world, 2);
+        assert_eq!(again.len(), 2, "{again:?}");
+        world.handle(vec![Event::closed(ConnectionId(1)), Event::closed(ConnectionId(2))]);
+    }
+    world.handle(vec![Event::opened(ConnectionId(3)), quiet(3)]);
+    assert_eq!(updates(&world, 3).len(), 2);
+}
+
+#[test]
+fn spec_12_11_a_page_that_opens_gets_what_it_asks_for_and_nothing_else() {
+    let mut world = world();
+    world.handle(vec![opened(1, "new"), sync(1, "items"), quiet(1)]);
+    assert_eq!(world.sent_to(1).len(), 1, "{:?}", world.sent_to(1));
+    world.handle(vec![part(2)]);
+    assert!(world.sent_to(1).is_empty());
+    // One that waits for its browser's storage for long is volunteered everything, and may still ask.
+    world.handle(vec![opened(2, "slow"), quiet(2)]);
+    assert_eq!(updates(&world, 2).len(), 2);
+    world.handle(vec![sync(2, "items"), put(OTHER, "c")]);
+    let frames = world.sent_to(2);
+    assert_eq!((&frames[0]["sync"], &frames[1]["payload"][0][0], frames.len()), (&json!(true), &json!("c"), 2));
+}
+
+#[test]
+fn spec_12_11_a_page_that_opens_another_view_as_it_comes_back_gets_the_rest_too() {
+    let mut world = world();
+    let mut screen = page(&mut world, 1, "pk");
+    cut(&mut world, &screen);
+    world.handle(vec![put(OTHER, "c"), part(2)]);
+    // Its queue has an action and a sync, which it sends as soon as it is back.
+    screen.connection = ConnectionId(2);
+    world.handle(vec![opened(2, "pk"), put(2, "d"), sync(2, "parts")]);
+    screen.see(&world.effects);
+    assert_ne!(screen.rows, world.rows());
+    world.handle(vec![quiet(2)]);
+    screen.see(&world.effects);
+    assert_eq!(updates(&world, 2), [items(&["c", "d"])], "its own row too: it may not wait for the answer any more");
+    assert_eq!(screen.rows, world.rows());
+}
+
+#[test]
+fn spec_12_11_a_socket_that_the_room_still_has_tells_what_arrived_and_is_not_counted_twice() {
+    let mut world = world();
+    let mut screen = page(&mut world, 1, "pk");
+    world.handle(vec![put(OTHER, "c")]);
+    screen.connection = ConnectionId(2);
+    world.handle(vec![opened(2, "pk")]);
+    assert!(world.effects.contains(&Effect::TellArrived { connection: ConnectionId(1) }), "{:?}", world.effects);
+    world.handle(vec![put(OTHER, "d"), quiet(2)]);
+    screen.see(&world.effects);
+    assert_eq!(updates(&world, 2), [items(&["c", "d"])]);
+    assert_eq!(screen.rows, world.rows());
+    // Now the server finds out that nobody is at the first. What counts is what arrived at the second.
+    arrive(&mut world, 2, 2);
+    world.handle(vec![Event::closed(ConnectionId(1)), Event::closed(ConnectionId(2)), put(OTHER, "e")]);
+    come_back(&mut world, &mut screen, 3, "pk");
+    assert_eq!(updates(&world, 3), [items(&["e"])]);
+    assert_eq!(screen.rows, world.rows());
+}
+
+#[test]
+fn spec_12_11_of_several_pages_with_one_pk_the_one_that_has_least_counts() {
+    let mut world = world();
+    let mut phone = page(&mut world, 1, "same");
+    cut(&mut world, &phone);
+    world.handle(vec![put(OTHER, "c")]);
+    // A second device with the same key opens its page, and goes too.
+    let mut laptop = page(&mut world, 2, "same");
+    cut(&mut world, &laptop);
+    world.handle(vec![put(OTHER, "d"), delete("a")]);
+    come_back(&mut world, &mut laptop, 3, "same");
+    assert_eq!(laptop.rows, world.rows());
+    arrive(&mut world, 3, 2);
+    cut(&mut world, &laptop);
+    world.handle(vec![put(OTHER, "e")]);
+    come_back(&mut world, &mut phone, 4, "same");
+    assert_eq!(phone.rows, world.rows());
+    come_back(&mut world, &mut laptop, 5, "same");
+    assert_eq!(laptop.rows, world.rows());
+    // Both are there: each gets all updates.
+    world.handle(vec![put(OTHER, "f")]);
+    phone.see(&world.effects);
+    laptop.see(&world.effects);
+    assert_eq!((&phone.rows, &laptop.rows), (&world.rows(), &world.rows()));
+}
+
+#[test]
+fn spec_12_11_one_pk_of_two_identities_is_two_pages() {
+    let mut world = world();
+    let screen = page(&mut world, 1, "pk");
+    cut(&mut world, &screen);
+    let info = ConnectionInfo { key: Some("pk".to_owned()), identity: Some("ann".to_owned()), data: None };
+    world.handle(vec![Event::Opened { connection: ConnectionId(2), info }, quiet(2)]);
+    assert_eq!(updates(&world, 2).len(), 2, "everything");
+}
+
+#[test]
+fn spec_12_11_of_many_open_sockets_with_one_pk_none_is_asked_what_it_has() {
+    let mut world = world();
+    for connection in 1..=9 {
+        page(&mut world, connection, "same");
+    }
+    world.handle(vec![opened(10, "same")]);
+    let asked = world.effects.iter().filter(|e| matches!(e, Effect::TellArrived { .. })).count();
+    assert_eq!(asked, 8);
+    world.handle(vec![quiet(10)]);
+    assert_eq!(updates(&world, 10).len(), 2, "everything");
+}
+
+#[test]
+fn spec_12_11_a_connection_that_ends_before_its_time_changes_nothing() {
+    let mut world = world();
+    let mut screen = page(&mut world, 1, "pk");
+    cut(&mut world, &screen);
+    for connection in 2..5 {
+        world.handle(vec![opened(connection, "pk"), put(connection, &format!("from {connection}"))]);
+        world.handle(vec![Event::closed(ConnectionId(connection))]);
+    }
+    come_back(&mut world, &mut screen, 5, "pk");
+    assert_eq!(updates(&world, 5), [items(&["from 2", "from 3", "from 4"])]);
+    assert_eq!(screen.rows, world.rows());
+}
+
+#[test]
+fn spec_12_11_a_page_that_was_left_is_not_remembered() {
+    let mut world = world();
+    page(&mut world, 1, "pk");
+    world.handle(vec![Event::Closed { connection: ConnectionId(1), code: Some(1001), reason: String::new() }]);
+    world.handle(vec![opened(2, "pk"), sync(2, "items"), quiet(2)]);
+    assert_eq!(world.sent_to(2).len(), 1, "a page that opens");
+}
+
+#[test]
+fn spec_14_6_a_hello_makes_a_socket_version_2_after_it_was_volunteered_something() {
+    let mut world = world();
+    let mut mirror = Mirror::new(1);
+    world.handle(vec![opened(1, "pk"), quiet(1)]);
+    assert_eq!(updates(&world, 1).len(), 2);
+    let join = v2::Up::Join { room: common::ROOM.into(), client: mirror.client, cursor: None, born: None, token: None };
+    let hello = v2::Up::Hello { versions: vec![2] };
+    let texts = [hello.encode(), join.encode()].map(|text| Event::text(ConnectionId(1), text));
+    world.handle(texts.into());
+    mirror.see(&world.effects);
+    world.handle(vec![put(OTHER, "c"), quiet(1)]);
+    assert_eq!(world.sent_to(1).len(), 1, "a patch, and no update");
+    mirror.see(&world.effects);
+    assert_eq!(mirror.rows, world.rows());
+    // Nobody waits for it to come back.
+    world.handle(vec![Event::closed(ConnectionId(1)), opened(2, "pk"), sync(2, "items"), quiet(2)]);
+    assert_eq!(world.sent_to(2).len(), 1);
+}
+
+#[test]
+fn spec_12_11_a_version_2_client_is_volunteered_nothing() {
+    let mut world = world();
+    let mut mirror = Mirror::new(1);
+    mirror.join(&mut world);
+    world.handle(vec![quiet(1)]);
+    assert!(world.sent_to(1).is_empty());
+    // Nor one whose hello comes in the same moment.
+    let hello = Event::text(ConnectionId(2), v2::Up::Hello { versions: vec![2] }.encode());
+    world.handle(vec![Event::opened(ConnectionId(2)), quiet(2), hello]);
+    assert_eq!(world.sent_to(2).len(), 1);
+}
+
+#[test]
+fn p12_what_is_known_of_a_socket_outlives_sleep() {
+    let mut world = world();
+    let mut screen = page(&mut world, 1, "pk");
+    // One was volunteered everything and has said nothing yet; one has not even been quiet for long.
+    world.handle(vec![opened(2, "volunteered"), quiet(2), opened(3, "fresh")]);
+    let (mut world, states) = world.asleep();
+    let minds: Vec<bool> = states.iter().map(|(_, state)| state.minds_quiet()).collect();
+    assert_eq!(minds, [true, true, true, true]);
+    world.restore(states);
+    world.handle(vec![put(OTHER, "c")]);
+    assert_eq!((world.sent_to(1).len(), world.sent_to(2).len(), world.sent_to(3).len()), (1, 1, 0));
+    world.handle(vec![quiet(3)]);
+    assert_eq!(updates(&world, 3).len(), 2);
+    // What arrived before the room slept is known after it.
+    cut(&mut world, &screen);
+    come_back(&mut world, &mut screen, 4, "pk");
+    assert_eq!(updates(&world, 4), [items(&["c"])]);
+    assert_eq!(screen.rows, world.rows());
+    // The one that was volunteered everything may still say hello.
+    world.handle(vec![Event::text(ConnectionId(2), v2::Up::Hello { versions: vec![2] }.encode())]);
+    assert_eq!(world.sent_to(2)[0]["type"], "welcome");
+}
+
+#[test]
+fn spec_12_11_a_room_that_left_memory_knows_who_was_away_and_who_was_there() {
+    let mut world = world();
+    let mut away = page(&mut world, 1, "away");
+    cut(&mut world, &away);
+    world.handle(vec![put(OTHER, "c")]);
+    let mut there = page(&mut world, 2, "there");
+    // As after a clean stop: the sockets are not there any more when it comes back.
+    let (mut world, _) = world.asleep();
+    world.handle(vec![opened(OTHER, "other"), put(OTHER, "d"), delete("a")]);
+    come_back(&mut world, &mut away, 3, "away");
+    assert_eq!(updates(&world, 3), [items(&["c", "d", "a"])]);
+    come_back(&mut world, &mut there, 4, "there");
+    assert_eq!(updates(&world, 4), [items(&["d", "a"])]);
+    assert_eq!((&away.rows, &there.rows), (&world.rows(), &world.rows()));
+    // Without a clean stop it is not known: everything is sent.
+    let mut world = world.reopened();
+    world.handle(vec![opened(OTHER, "other"), put(OTHER, "e"), delete("b")]);
+    come_back(&mut world, &mut away, 5, "killed");
+    assert_eq!(updates(&world, 5).len(), 2);
+    assert_eq!(away.rows, world.rows());
+}
+
+#[test]
+fn spec_12_11_what_a_room_had_before_it_was_killed_is_never_more_than_what_arrived() {
+    let mut world = world();
+    let mut screen = page(&mut world, 1, "pk");
+    let (mut world, states) = world.asleep();
+    world.restore(states);
+    world.handle(vec![put(OTHER, "c")]);
+    screen.see(&world.effects);
+    arrive(&mut world, 1, 2);
+    // The file says what was so when the room slept.
+    let mut world = world.reopened();
+    world.handle(vec![opened(OTHER, "other"), put(OTHER, "d")]);
+    come_back(&mut world, &mut screen, 2, "pk");
+    assert_eq!(updates(&world, 2), [items(&["c", "d"])]);
+    assert_eq!(screen.rows, world.rows());
+}
+
+#[test]
+fn spec_12_11_below_the_floor_everything_is_sent() {
+    let mut world = world();
+    let mut screen = page(&mut world, 1, "pk");
+    cut(&mut world, &screen);
+    world.handle(vec![delete("a")]);
+    // Within what is remembered of it, the log goes.
+    world.now += (AWAY_DAYS - 2) * DAY_MS;
+    world.handle(vec![put(OTHER, "c")]);
+    world.query("UPDATE _log SET at = at - 864000000");
+    world.now += DAY_MS;
+    world.handle(vec![Event::Alarm]);
+    assert!(world.query("SELECT value FROM _meta WHERE name = 'floor'")[0][0].as_u64().unwrap() > 3);
+    come_back(&mut world, &mut screen, 2, "pk");
+    assert_eq!(updates(&world, 2), [items(&["b", "c", "a"]), parts(&[1])]);
+    assert_eq!(screen.rows, world.rows());
+}
+
+#[test]
+fn spec_11_away_kept_at_the_limit_and_one_past_it() {
+    let mut world = world();
+    let go = |world: &mut World, names: std::ops::Range<usize>| {
+        for name in names {
+            world.handle(vec![opened(1, &name.to_string()), sync(1, "items"), sync(1, "parts")]);
+            arrive(world, 1, 2);
+            world.handle(vec![Event::closed(ConnectionId(1))]);
+        }
+    };
+    let is_known = |world: &mut World, name: usize| {
+        world.handle(vec![opened(2, &name.to_string()), sync(2, "items"), quiet(2)]);
+        let count = world.effects.iter().filter(|e| matches!(e, Effect::Track { .. })).count();
+        world.handle(vec![Event::Closed { connection: ConnectionId(2), code: Some(1001), reason: String::new() }]);
+        // Who is known gets the other channel, too.
+        count == 2
+    };
+    go(&mut world, 0..AWAY_KEPT);
+    assert!(is_known(&mut world, 0), "at the limit");
+    go(&mut world, AWAY_KEPT..AWAY_KEPT + 1);
+    assert!(!is_known(&mut world, 0), "past it the oldest goes");
+    assert!(is_known(&mut world, 1));
+    assert!(is_known(&mut world, AWAY_KEPT));
+    let (mut world, _) = world.asleep();
+    assert_eq!(world.query("SELECT count(*) FROM _away"), [[json!(AWAY_KEPT)]]);
+    assert!(is_known(&mut world, 1));
+    // In the order in which they went.
+    go(&mut world, AWAY_KEPT + 1..AWAY_KEPT + 2);
+    assert!(!is_known(&mut world, 1));
+    assert!(is_known(&mut world, 2));
+}
+
+#[test]
+fn spec_11_away_kept_for_30_days() {
+    let mut world = world();
+    let mut screen = page(&mut world, 1, "pk");
+    cut(&mut world, &screen);
+    let (mut world, _) = world.asleep();
+    world.now = START + AWAY_DAYS * DAY_MS;
+    let mut world = world.asleep().0;
+    assert_eq!(world.query("SELECT count(*) FROM _away"), [[json!(1)]]);
+    world.now += DAY_MS;
+    world.handle(vec![Event::Alarm]);
+    assert_eq!(world.query("SELECT count(*) FROM _away"), [[json!(0)]]);
+    come_back(&mut world, &mut screen, 2, "pk");
+    assert_eq!(updates(&world, 2).len(), 2);
+}
+
+#[test]
+fn spec_7_1_a_room_that_lacks_the_table_gets_it_and_one_without_version_1_never_writes_to_it() {
+    let mut world = world();
+    world.query("DROP TABLE _away");
+    let mut world = world.reopened();
+    let screen = page(&mut world, 1, "pk");
+    cut(&mut world, &screen);
+    let (mut world, _) = world.asleep();
+    assert_eq!(world.query("SELECT name, version FROM _away"), [[json!("0::pk"), json!(3)]]);
+
+    let mut world = World::new();
+    Mirror::new(1).join(&mut world);
+    world.handle(vec![Event::opened(ConnectionId(2)), Event::closed(ConnectionId(2))]);
+    let changes = |db: &mut SqliteDb| {
+        let mut changes = None;
+        let read = &mut |row: &dyn partysync_model::Columns| changes = Some(row.value(0).to_owned());
+        db.query(partysync_model::Origin::Engine, "SELECT total_changes()", &[], read).unwrap();
+        changes
+    };
+    let before = changes(world.room.db_mut());
+    let (_, mut db) = world.room.hibernate();
+    assert_eq!(changes(&mut db), before);
+}
+
+#[test]
+fn spec_12_11_what_cannot_be_read_is_volunteered_when_the_page_comes_again() {
+    let mut world = world();
+    let mut screen = page(&mut world, 1, "pk");
+    cut(&mut world, &screen);
+    world.handle(vec![put(OTHER, "c")]);
+    world.query("ALTER TABLE _change RENAME TO hidden");
+    world.handle(vec![opened(2, "pk"), quiet(2)]);
+    let close = Effect::Close { connection: ConnectionId(2), code: 1011, reason: "the server failed".into() };
+    assert!(world.effects.contains(&close), "{:?}", world.effects);
+    world.query("ALTER TABLE hidden RENAME TO _change");
+    world.handle(vec![Event::closed(ConnectionId(2))]);
+    come_back(&mut world, &mut screen, 3, "pk");
+    assert_eq!(screen.rows, world.rows());
+}
