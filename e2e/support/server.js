@@ -37,6 +37,13 @@ export class Server {
     await this.#exited;
   }
 
+  /** SIGTERM, on which it finishes what it has begun; resolves when the process is gone. */
+  async stop() {
+    this.#killed = true;
+    this.#process.kill("SIGTERM");
+    await this.#exited;
+  }
+
   /** Why this server is not to be trusted, or null: it ended by itself, or a thread of it panicked. */
   fault() {
     const { exitCode, signalCode } = this.#process;
