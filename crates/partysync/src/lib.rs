@@ -72,7 +72,10 @@ pub use partysync_room::{
 };
 #[cfg(feature = "server")]
 #[doc(no_inline)]
-pub use partysync_server::{AdminToken, BuildError, Builder, InUse, InvalidAdminToken, Server, StopError, stop_signal};
+pub use partysync_server::{
+    AdminToken, BuildError, Builder, Import, ImportError, Imported, ImportedTable, InUse, InvalidAdminToken, Server,
+    StopError, stop_signal,
+};
 #[cfg(feature = "tls")]
 #[doc(no_inline)]
 pub use partysync_server::{Tls, TlsError};

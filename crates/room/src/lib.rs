@@ -60,6 +60,7 @@
 //!
 //! This crate takes no clock, no randomness, no async runtime and no socket.
 
+mod adopt;
 mod away;
 mod capture;
 mod channel;

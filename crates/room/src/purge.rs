@@ -158,9 +158,9 @@ fn blank_payloads(db: &mut dyn Db, until: Version) -> Result<(), DbError> {
 
 /// Drops what lies below the floor (SPEC 7.3), but for the newest tombstones (SPEC 7.4).
 fn trim_log(db: &mut dyn Db, floor: Version) -> Result<(), DbError> {
+    store::forget_puts(db, floor)?;
     let floor = version_value(floor);
     store::run(db, "DELETE FROM _log WHERE version < ?", std::slice::from_ref(&floor))?;
-    store::run(db, "DELETE FROM _change WHERE version <= ? AND op = 0", std::slice::from_ref(&floor))?;
     let sql = "DELETE FROM _change WHERE op = 1 AND version <= ?1 AND version < ( \
                SELECT version FROM _change WHERE op = 1 ORDER BY version DESC LIMIT 1 OFFSET ?2)";
     store::run(db, sql, &[floor.clone(), (limits::TOMBSTONES as i64 - 1).into()])?;

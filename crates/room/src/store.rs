@@ -163,6 +163,11 @@ pub(crate) fn tombstones(db: &mut dyn Db, channel: i64) -> Result<Vec<(Value, Ve
     all(db, sql, &[channel.into()], |row| (row.value(0).to_owned(), integer(row, 1).unsigned_abs()))
 }
 
+/// Drops what is recorded of puts up to a version: nobody resumes from before it.
+pub(crate) fn forget_puts(db: &mut dyn Db, until: Version) -> Result<(), DbError> {
+    run(db, "DELETE FROM _change WHERE version <= ? AND op = 0", &[version_value(until)])
+}
+
 pub(crate) fn set_op(db: &mut dyn Db, version: Version, key: &ChangedKey, deleted: bool) -> Result<(), DbError> {
     let sql = "UPDATE _change SET op = ? WHERE version = ? AND channel = ? AND id = ?";
     run(db, sql, &[deleted.into(), version_value(version), key.channel.into(), key.id.clone()])

@@ -50,6 +50,7 @@ mod gate;
 mod health;
 mod hooks;
 mod http;
+mod import;
 mod job;
 mod log_file;
 mod mailbox;
@@ -78,6 +79,7 @@ mod ws;
 
 pub use admin::{AdminToken, InvalidAdminToken};
 pub use builder::{BuildError, Builder};
+pub use import::{Import, ImportError, Imported, ImportedTable};
 pub use server::Server;
 pub use stop::{InUse, StopError, stop_signal};
 #[cfg(feature = "tls")]

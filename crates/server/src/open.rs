@@ -78,12 +78,16 @@ fn open_file(rooms: &Arc<Rooms>, mailbox: &Mailbox, file: &Path) -> Result<Box<d
 
 /// Opens a database as a room, and closes it; or says why it cannot be opened. On the way the app's `on_start` runs.
 pub(crate) fn try_room(rooms: &Rooms, name: &RoomName, db: SqliteDb) -> Result<(), String> {
-    let tried = catch_unwind(AssertUnwindSafe(|| {
+    open_aside(rooms, name, db).map(drop)
+}
+
+/// Opens a database as a room that nobody can come to; or says why it cannot be opened. On the way the app's `on_start` runs.
+pub(crate) fn open_aside(rooms: &Rooms, name: &RoomName, db: SqliteDb) -> Result<Box<dyn AnyRoom>, String> {
+    let opened = catch_unwind(AssertUnwindSafe(|| {
         let party = rooms.parties.get(name.party()).ok_or("there is no such party")?;
-        let opened = (party.open)(Metered::new(db, rooms), name.clone(), input(rooms));
-        opened.map(drop).map_err(|error| error.to_string())
+        (party.open)(Metered::new(db, rooms), name.clone(), input(rooms)).map_err(|error| error.to_string())
     }));
-    tried.unwrap_or_else(|_| Err("the app panicked".to_owned()))
+    opened.unwrap_or_else(|_| Err("the app panicked".to_owned()))
 }
 
 /// Whether a file is a room's, or could become one: the process died before it had made the room's tables.

@@ -1,6 +1,6 @@
 //! Parties: kinds of rooms, with the app's type hidden.
 
-use partysync_model::DbError;
+use partysync_model::{Db, DbError, Verdict};
 use partysync_protocol::{Version, limits};
 use partysync_room::{
     Arrived, ConnectionId, ConnectionState, Effect, Event, Input, Inspection, Observer, OpenError, Room, RoomName,
@@ -35,6 +35,9 @@ pub(crate) trait AnyRoom: Send {
     /// See [`Room::observe`].
     fn observe(&mut self, observer: Box<dyn Observer>);
 
+    /// See [`Room::adopt`]. Closes the file.
+    fn adopt(self: Box<Self>, input: Input, fill: &mut dyn FnMut(&mut dyn Db) -> Verdict) -> Result<(), DbError>;
+
     /// Its database.
     fn db(&mut self) -> &mut SqliteDb;
 }
@@ -66,6 +69,10 @@ impl<S: SyncServer + Send> AnyRoom for Room<S, Metered> {
 
     fn observe(&mut self, observer: Box<dyn Observer>) {
         Room::observe(self, observer);
+    }
+
+    fn adopt(self: Box<Self>, input: Input, fill: &mut dyn FnMut(&mut dyn Db) -> Verdict) -> Result<(), DbError> {
+        Room::adopt(*self, input, fill)
     }
 
     fn db(&mut self) -> &mut SqliteDb {

@@ -8,7 +8,9 @@ mod support;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use partysync_server::BuildError;
+use partysync_model::{Db, Origin};
+use partysync_server::{BuildError, Import, ImportError};
+use partysync_sqlite::{Options, SqliteDb};
 use serde_json::json;
 use support::{Client, Served, builder, ids, listen, put, room_files, serve_with, until_closed};
 
@@ -168,4 +170,61 @@ async fn spec_10_damage_in_the_middle_of_a_file_is_told_and_never_taken_for_rows
         }
     }
     assert!(told > 0);
+}
+
+/// A file to import, of so many KiB.
+fn object(file: &Path, kib: usize) -> SqliteDb {
+    let mut db = SqliteDb::open(file, &Options::default()).unwrap();
+    let table =
+        "CREATE TABLE notes (id TEXT PRIMARY KEY, text TEXT, created_at TEXT, updated_at TEXT, deleted_at TEXT)";
+    db.execute(Origin::Engine, table, &[]).unwrap();
+    let row = "INSERT INTO notes VALUES (?, ?, '2026-11-23 01:47:34', '2026-11-23 01:47:34', NULL)";
+    for id in 0..kib {
+        db.execute(Origin::Engine, row, &[id.to_string().into(), "x".repeat(1_024).into()]).unwrap();
+    }
+    db
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_import_that_the_disk_cannot_take_leaves_nothing_and_can_be_tried_again() {
+    let Some(disk) = SmallDisk::mount("size=4m") else { return };
+    let elsewhere = tempfile::tempdir().unwrap();
+    let (small, large) = (elsewhere.path().join("small"), elsewhere.path().join("large"));
+    drop(object(&small, 100));
+    drop(object(&large, 2_000));
+    let server = builder(disk.path()).build().unwrap();
+    let refused = server.import(Import::durable_object("notes", "lobby", &large)).await.unwrap_err();
+    assert!(matches!(refused, ImportError::Storage(_)), "{refused}");
+    assert_eq!(room_files(disk.path()), Vec::<PathBuf>::new());
+    let imported = server.import(Import::durable_object("notes", "lobby", &small)).await.unwrap();
+    assert_eq!(imported.tables[0].rows, 100);
+    server.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_import_from_where_nobody_can_write_works_unless_there_is_a_log() {
+    let Some(disk) = SmallDisk::mount("size=4m") else { return };
+    let (whole, logged) = (disk.path().join("file:100%? whole.sqlite"), disk.path().join("logged.sqlite"));
+    drop(object(&whole, 10));
+    let _unfinished = object(&logged, 10);
+    let copy = disk.path().join("copy.sqlite");
+    std::fs::copy(&logged, &copy).unwrap();
+    std::fs::copy(disk.path().join("logged.sqlite-wal"), disk.path().join("copy.sqlite-wal")).unwrap();
+    let bound = tempfile::tempdir().unwrap();
+    let mounted = |args: &[&str]| Command::new("mount").args(args).arg(bound.path()).status().unwrap().success();
+    let from = disk.path().to_str().unwrap();
+    assert!(mounted(&["--bind", from]) && mounted(&["-o", "remount,bind,ro"]));
+    let read_only = SmallDisk(bound);
+
+    let data = tempfile::tempdir().unwrap();
+    let server = builder(data.path()).build().unwrap();
+    let import = |room: &str, file: &Path| {
+        let file = read_only.path().join(file.file_name().unwrap());
+        server.import(Import::durable_object("notes", room, file))
+    };
+    assert_eq!(import("whole", &whole).await.unwrap().tables[0].rows, 10);
+    let refused = import("logged", &copy).await.unwrap_err().to_string();
+    assert!(refused.contains("it cannot be read"), "{refused}");
+    assert_eq!(room_files(data.path()).len(), 1);
+    server.shutdown().await.unwrap();
 }

@@ -20,6 +20,7 @@ mod session;
 mod statement;
 mod transaction;
 
+pub use backup::copy_database;
 pub use db::SqliteDb;
 pub use open::Options;
 

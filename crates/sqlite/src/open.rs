@@ -81,7 +81,7 @@ impl SqliteDb {
 }
 
 /// A path that SQLite takes for a path: not for a URI, a database in memory or a temporary file.
-fn as_file(path: &Path) -> Cow<'_, Path> {
+pub(crate) fn as_file(path: &Path) -> Cow<'_, Path> {
     let name = path.as_os_str().as_encoded_bytes();
     if name.is_empty() || name.starts_with(b":") || name.starts_with(b"file:") {
         return Path::new(".").join(path).into();

@@ -1,5 +1,6 @@
 //! A todo list that everybody in the room sees at once, for partysync's version 1 clients.
 
+mod import;
 mod page;
 mod todos;
 
@@ -7,7 +8,7 @@ use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Parser, ValueEnum};
+use clap::{Parser, Subcommand, ValueEnum};
 use partysync::{AdminToken, Server, stop_signal};
 use tokio::net::TcpListener;
 use tracing_subscriber::EnvFilter;
@@ -16,12 +17,15 @@ use crate::todos::Todos;
 
 /// Serves a todo list that everybody in the room sees at once.
 #[derive(Parser)]
+#[command(args_conflicts_with_subcommands = true)]
 struct Options {
+    #[command(subcommand)]
+    command: Option<Order>,
     /// Where to listen; with port 0 at any port that is free.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8787")]
     listen: String,
     /// The directory of the rooms' files, made if it is not there.
-    #[arg(long, value_name = "DIR", default_value = "./data/v1-todo")]
+    #[arg(long, value_name = "DIR", default_value = DATA)]
     data: PathBuf,
     /// The folder of the page, which holds `web` and `node_modules`.
     #[arg(long, value_name = "DIR", default_value = env!("CARGO_MANIFEST_DIR"))]
@@ -39,6 +43,15 @@ struct Options {
     admin_token_file: Option<PathBuf>,
 }
 
+/// What to do instead of serving.
+#[derive(Subcommand)]
+enum Order {
+    Import(import::Options),
+}
+
+/// Where the rooms' files are unless it is said.
+const DATA: &str = "./data/v1-todo";
+
 /// The variable that may hold the admin interface's token.
 const TOKEN: &str = "PARTYSYNC_ADMIN_TOKEN";
 
@@ -54,7 +67,11 @@ enum LogFormat {
 async fn main() -> ExitCode {
     let options = Options::parse();
     log_to_stderr(options.log_format);
-    match run(options).await {
+    let done = match options.command {
+        Some(Order::Import(options)) => import::run(options).await,
+        None => run(options).await,
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("v1-todo: {error}");
@@ -77,7 +94,7 @@ async fn run(options: Options) -> Result<(), String> {
     let token = options.admin.as_ref().map(|_| admin_token(options.admin_token_file.as_deref())).transpose()?;
     let page = page::routes(&options.web)?;
     let data = std::path::absolute(&options.data).unwrap_or_else(|_| options.data.clone());
-    let server = Server::builder().data(options.data).party("todos", || Todos).build().map_err(|e| e.to_string())?;
+    let server = server(options.data)?;
     let listener = bind(&options.listen, "--listen").await?;
     if let (Some(address), Some(token)) = (&options.admin, token) {
         let (listener, server) = (bind(address, "--admin").await?, server.clone());
@@ -97,6 +114,11 @@ async fn run(options: Options) -> Result<(), String> {
         eprintln!("stopping: {}; Ctrl-C again ends at once", server.in_use());
     };
     server.serve_app(listener, app, stop).await.map_err(|error| error.to_string())
+}
+
+/// The server's rooms.
+fn server(data: PathBuf) -> Result<Server, String> {
+    Server::builder().data(data).party("todos", || Todos).build().map_err(|error| error.to_string())
 }
 
 async fn bind(address: &str, option: &str) -> Result<TcpListener, String> {

@@ -8,6 +8,8 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use partysync::model::{Db, Origin};
+use partysync_sqlite::{Options, SqliteDb};
 use tempfile::TempDir;
 
 const FILES: [(&str, &str, &str); 6] = [
@@ -189,4 +191,45 @@ fn what_it_needs_and_lacks_it_says_in_one_line() {
 
     std::fs::remove_dir_all(folder.path().join("node_modules")).unwrap();
     assert!(refusal(command(folder.path(), "127.0.0.1:0")).contains("run `npm ci` in"));
+}
+
+#[test]
+fn spec_7_13_it_imports_what_a_durable_object_wrote() {
+    let folder = folder();
+    let file = folder.path().join("object.sqlite");
+    let mut db = SqliteDb::open(&file, &Options::default()).unwrap();
+    for sql in [
+        "CREATE TABLE todos (id TEXT PRIMARY KEY, text TEXT, completed INTEGER, created_at, updated_at, deleted_at)",
+        "INSERT INTO todos VALUES ('a', 'Milk', 0, '2026-11-23 01:47:34', '2026-11-23 01:47:35', NULL)",
+    ] {
+        db.execute(Origin::Engine, sql, &[]).unwrap();
+    }
+    drop(db);
+    let import = |options: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_v1-todo"));
+        command.args(["import", "--room", "lobby"]).args(options).arg("--data").arg(folder.path().join("data"));
+        command.arg(&file).env("RUST_LOG", "error");
+        command
+    };
+    let summary = |options: &[&str]| {
+        let output = import(options).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let table = "  channel todos: 1 rows, 0 deleted, times from 2026-11-23 01:47:34 to 2026-11-23 01:47:35 UTC\n";
+    let checked = format!("todos/lobby can be imported; nothing is stored yet\n{table}");
+    let imported = format!("todos/lobby is imported\n{table}");
+    assert_eq!(summary(&["--check"]), checked);
+    assert_eq!(summary(&[]), imported);
+    assert_eq!(
+        refusal(import(&[])),
+        "v1-todo: there is a room todos/lobby already; --replace puts the file in its place\n"
+    );
+    assert_eq!(summary(&["--replace"]), imported);
+
+    let (mut child, address) = start(folder.path());
+    assert!(refusal(import(&["--replace"])).contains("is in use by another server"));
+    let _socket = open_socket(address);
+    child.kill().unwrap();
+    child.wait().unwrap();
 }
