@@ -2,7 +2,7 @@
 
 import { spawn } from "node:child_process";
 import { existsSync, mkdirSync } from "node:fs";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { createInterface } from "node:readline";
@@ -36,6 +36,14 @@ export class Server {
     };
     const config = path.join(COMPAT, "original/config.capnp");
     return Server.#start("original", workerd(), (data) => ["serve", "--control-fd=1", disk(data), config]);
+  }
+
+  /** The files of the original's rooms, with the logs beside them. */
+  async rooms() {
+    const folder = path.join(this.#data, "disk/todos");
+    const files = await readdir(folder);
+    const isRoom = (file) => file.endsWith(".sqlite") && file !== "metadata.sqlite";
+    return files.filter(isRoom).map((file) => path.join(folder, file));
   }
 
   /** SIGKILL, which leaves it no moment to save anything; its data goes too. */

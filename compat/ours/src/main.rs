@@ -9,7 +9,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use clap::Parser;
-use partysync::{ActionError, Call, Changed, Record, Schema, Server, SyncServer, Tx, stop_signal};
+use partysync::{ActionError, Call, Changed, Import, Record, Schema, Server, SyncServer, Tx, stop_signal};
 use serde::{Deserialize, Deserializer};
 use tokio::net::TcpListener;
 
@@ -21,6 +21,9 @@ struct Options {
     /// Frames a second that each connection may send; without this as many as it likes.
     #[arg(long, value_name = "FRAMES")]
     connection_rate: Option<u32>,
+    /// A Durable Object's file, to be the room `imported` before anything is served.
+    #[arg(long, value_name = "FILE")]
+    import: Option<PathBuf>,
 }
 
 #[derive(Record, Deserialize)]
@@ -91,6 +94,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
         server = server.connection_rate(rate);
     }
     let server = server.build()?;
+    if let Some(file) = options.import {
+        server.import(Import::durable_object("todos", "imported", file)).await?;
+    }
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     // Whoever started this waits for the line.
     writeln!(io::stdout(), "listening on http://{}", listener.local_addr()?)?;
