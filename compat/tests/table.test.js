@@ -91,6 +91,33 @@ suite("what the original gets wrong", () => {
     assert.deepEqual(await back.heard(), [], "told of a change before it has asked");
   });
 
+  for (const [page, named] of [
+    ["a page that the server knows again", true],
+    ["a page that it does not know", false],
+  ]) {
+    cured(`row 4: ${page} is told what changed while its socket was down, without asking`, /no word/, async (server) => {
+      const [room, query] = [fresh("room"), named ? `_pk=${fresh("pk")}` : ""];
+      const [ann, bob] = await Promise.all([Client.open(server, room), Client.open(server, room, query)]);
+      await Promise.all([ann.sync(), bob.sync()]);
+      await ann.create("gone");
+      await bob.next("the update");
+      bob.cut();
+      await ann.create("b");
+      await ann.delete("gone");
+      // What was queued meanwhile comes first.
+      const back = await Client.open(server, room, query);
+      back.screen = bob.screen;
+      await back.create("queued");
+      const missed = (frame) => frame.broadcast && ids(frame.payload).includes("b");
+      // The original says nothing, however long one waits.
+      await back.next("word of what was missed", missed, server.name === "ours" ? undefined : 7000);
+      assert.deepEqual(back.screen.ids, ["b", "queued"]);
+      assert.deepEqual(new Screen(back.screen.stored).ids, ["b", "queued"]);
+      await ann.create("c");
+      await back.next("the update", (frame) => frame.broadcast && ids(frame.payload).includes("c"));
+    });
+  }
+
   cured("row 5: what another room left in the store hides no row of this one", /hidden/, async (server) => {
     const { ann } = await pair(server);
     const [before] = (await ann.sync()).payload;

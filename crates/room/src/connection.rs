@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
-use partysync_protocol::{ClientId, Version, limits};
+use partysync_protocol::{ClientId, Millis, Version, limits};
 
 use crate::away::Arrival;
 use crate::{ConnectionId, ConnectionInfo};
@@ -20,13 +20,23 @@ pub(crate) struct Connection {
     pub(crate) is_further: bool,
     /// Of version 1: what is known to have arrived.
     pub(crate) arrival: Option<Arrival>,
+    /// The channels that it was volunteered whole, a bit each, and the time of the newest version then. Nobody knows whether it wanted them.
+    pub(crate) whole: (u64, Millis),
     /// Another socket of the same page took its place (SPEC 12.11).
     pub(crate) is_followed: bool,
 }
 
 impl Connection {
     pub(crate) fn new(info: Arc<ConnectionInfo>, protocol: Protocol) -> Self {
-        Connection { info, protocol, early: Vec::new(), is_further: false, arrival: None, is_followed: false }
+        Connection {
+            info,
+            protocol,
+            early: Vec::new(),
+            is_further: false,
+            arrival: None,
+            whole: (0, 0),
+            is_followed: false,
+        }
     }
 
     /// Keeps a message of the app for when it turns out that it should have been sent otherwise.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use partysync_model::{Db, DbError};
-use partysync_protocol::{ClientId, Cursor, Version, v2};
+use partysync_protocol::{ClientId, Cursor, Millis, Version, v2};
 use serde::{Deserialize, Serialize};
 
 use crate::away::{self, Arrival};
@@ -27,6 +27,9 @@ pub struct ConnectionState {
     /// What is known to have arrived: up to a version, of the channels with these stored numbers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     arrived: Option<(Version, Vec<i64>)>,
+    /// The channels with these stored numbers that it was volunteered whole, and when.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    whole: Option<(Vec<i64>, Millis)>,
     /// Another one of its page took its place.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     followed: bool,
@@ -104,7 +107,7 @@ impl<S: SyncServer, D: Db> Room<S, D> {
         self.keep_away(&all, &channels);
         let states = all
             .into_iter()
-            .map(|(id, Connection { info, protocol, is_further, arrival, is_followed, .. })| {
+            .map(|(id, Connection { info, protocol, is_further, arrival, whole, is_followed, .. })| {
                 let spoken = match protocol {
                     Protocol::Unknown { synced: 0 } => Spoken::Nothing,
                     Protocol::Unknown { synced } => Spoken::Volunteered(channel::numbers(&channels, synced)),
@@ -120,8 +123,9 @@ impl<S: SyncServer, D: Db> Room<S, D> {
                 let Member { tags, state, .. } = member;
                 let arrived = arrival.map(|arrival| (arrival.version, channel::numbers(&channels, arrival.channels)));
                 let info = Arc::unwrap_or_clone(info);
+                let whole = (whole.0 != 0).then(|| (channel::numbers(&channels, whole.0), whole.1));
                 let followed = is_followed;
-                (id, ConnectionState { info, spoken, held, arrived, followed, tags, state, is_further })
+                (id, ConnectionState { info, spoken, held, arrived, whole, followed, tags, state, is_further })
             })
             .collect();
         (states, self.db)
@@ -142,7 +146,7 @@ impl<S: SyncServer, D: Db> Room<S, D> {
 
     /// A socket is there again. What it missed was made by `on_start` as the room woke.
     pub(crate) fn restored(&mut self, id: ConnectionId, state: ConnectionState) -> Reply {
-        let ConnectionState { info, spoken, held, arrived, followed, tags, state, is_further } = state;
+        let ConnectionState { info, spoken, held, arrived, whole, followed, tags, state, is_further } = state;
         let info = Arc::new(info);
         let protocol = match spoken {
             Spoken::Nothing => Protocol::Unknown { synced: 0 },
@@ -164,7 +168,8 @@ impl<S: SyncServer, D: Db> Room<S, D> {
                 let arrival = arrived
                     .map(|(version, numbers)| Arrival { version, channels: channel::bits(&self.channels, &numbers) });
                 let new = Connection::new(info, protocol);
-                let connection = Connection { is_further, arrival, is_followed: followed, ..new };
+                let whole = whole.map_or((0, 0), |(numbers, at)| (channel::bits(&self.channels, &numbers), at));
+                let connection = Connection { is_further, arrival, whole, is_followed: followed, ..new };
                 self.is_there(&connection);
                 self.connections.restore(id, connection);
                 Reply::Frames(id, frames)

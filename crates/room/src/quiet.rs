@@ -1,7 +1,8 @@
 //! What version 1 connections that come back are volunteered (SPEC 12.11): their pages ask for a channel once, and not again.
 
 use partysync_model::{Db, DbError};
-use partysync_protocol::{Version, v1};
+use partysync_protocol::Version;
+use partysync_protocol::v1::{self, From};
 
 use crate::away::{self, Arrival};
 use crate::connection::Connection;
@@ -63,8 +64,11 @@ impl<S: SyncServer, D: Db> Room<S, D> {
             Known::No => None,
         };
         let mut frames = Vec::new();
+        let mut whole = 0;
         for channel in (0..self.channels.len()).filter(|channel| synced & 1 << channel == 0) {
-            match self.v1_update_since(channel, arrival.and_then(|arrival| arrival.of(channel))) {
+            let since = arrival.and_then(|arrival| arrival.of(channel));
+            whole |= u64::from(since.is_none()) << channel;
+            match self.v1_update_since(channel, since) {
                 Ok(frame) => frames.extend(frame),
                 Err(error) => {
                     effects.push(Effect::Report(Report { during: "what a client missed", error: error.to_string() }));
@@ -76,13 +80,29 @@ impl<S: SyncServer, D: Db> Room<S, D> {
             }
         }
         effects.extend(frames.into_iter().map(|frame| Effect::Send { to, frame }));
+        if let Some(connection) = self.connections.get_mut(to) {
+            connection.whole = (whole, self.head.at);
+        }
         self.listens(to, all, effects);
     }
 
-    /// A socket gets the updates of these channels from now on.
+    /// Which `from` a sync is answered by. A page stores an update that comes before it has read what it had stored, and asks from that on. So one
+    /// that was volunteered a channel whole, perhaps before it wanted it, is not believed if it asks from later than that.
+    pub(crate) fn believed(&mut self, id: ConnectionId, channel: usize, from: From) -> From {
+        let Some(Connection { whole: (channels, at), .. }) = self.connections.get_mut(id) else { return from };
+        let was_volunteered = *channels & 1 << channel != 0;
+        *channels &= !(1 << channel);
+        match from {
+            From::Time(time) if was_volunteered && time > *at => From::Unknown,
+            from => from,
+        }
+    }
+
+    /// A socket gets the updates of these channels from now on. What arrives at one without a name need not be known: it is not known again.
     pub(crate) fn listens(&mut self, connection: ConnectionId, channels: u64, effects: &mut Vec<Effect>) {
         let count = self.connections.set_synced(connection, channels).and_then(|count| u8::try_from(count).ok());
-        effects.extend(count.map(|channels| Effect::Track { connection, channels }));
+        let is_named = self.connections.get_mut(connection).is_some_and(|c| away::name(&c.info).is_some());
+        effects.extend(count.filter(|_| is_named).map(|channels| Effect::Track { connection, channels }));
     }
 
     /// Finds out whose connection this is. One that `came_back` without asking for anything is that of a page which was there before: it takes

@@ -288,6 +288,7 @@ impl<S: SyncServer, D: Db> Room<S, D> {
     }
 
     fn v1_sync(&mut self, to: ConnectionId, channel: usize, from: From, effects: &mut Vec<Effect>) {
+        let from = self.believed(to, channel, from);
         match self.v1_sync_frames(channel, from) {
             Ok(frames) => {
                 effects.extend(frames.into_iter().map(|frame| Effect::Send { to, frame }));

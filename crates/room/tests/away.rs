@@ -178,6 +178,32 @@ fn spec_12_11_a_page_that_opens_gets_what_it_asks_for_and_nothing_else() {
     assert_eq!((&frames[0]["sync"], &frames[1]["payload"][0][0], frames.len()), (&json!(true), &json!("c"), 2));
 }
 
+/// A page that opens a view stores what comes before it has read what it had stored, and asks from then on.
+#[test]
+fn spec_12_11_who_was_volunteered_a_channel_whole_is_not_believed_that_it_has_what_came_before() {
+    let mut world = world();
+    world.handle(vec![opened(1, "new"), quiet(1)]);
+    world.handle(vec![part(2)]);
+    let (mut world, states) = world.asleep();
+    world.restore(states);
+    let at = |world: &mut World, version: u64| {
+        world.query(&format!("SELECT at FROM _log WHERE version = {version}"))[0][0].clone()
+    };
+    let ids = |world: &mut World, from: Json| {
+        let sync = json!({"channel": "parts", "sync": true, "from": from}).to_string();
+        world.handle(vec![Event::text(ConnectionId(1), sync)]);
+        let rows = world.sent_to(1)[0]["payload"].clone();
+        rows.as_array().unwrap().iter().map(|row| row[0].clone()).collect::<Vec<_>>()
+    };
+    let last = at(&mut world, 4);
+    assert_eq!(ids(&mut world, last.clone()), [json!(1), json!(2)]);
+    assert_eq!(ids(&mut world, last), [json!(2)], "it is asked for once");
+    // Nothing has come since it was volunteered: it knows what it has.
+    world.handle(vec![opened(1, "newer"), quiet(1)]);
+    let last = at(&mut world, 4);
+    assert_eq!(ids(&mut world, last), [json!(2)]);
+}
+
 #[test]
 fn spec_12_11_a_page_that_opens_another_view_as_it_comes_back_gets_the_rest_too() {
     let mut world = world();

@@ -226,11 +226,14 @@ impl Client {
         timeout(PATIENCE, self.socket.next()).await.expect("a message in time").and_then(Result::ok)
     }
 
-    /// The next frame.
+    /// The next frame. Pings are answered by the socket.
     pub async fn receive(&mut self) -> Value {
-        match self.receive_message().await {
-            Some(Message::Text(text)) => serde_json::from_str(&text).unwrap(),
-            other => panic!("no text frame, but {other:?}"),
+        loop {
+            match self.receive_message().await {
+                Some(Message::Text(text)) => return serde_json::from_str(&text).unwrap(),
+                Some(Message::Ping(_)) => {}
+                other => panic!("no text frame, but {other:?}"),
+            }
         }
     }
 
