@@ -79,3 +79,8 @@ pub use partysync_server::{
 #[cfg(feature = "tls")]
 #[doc(no_inline)]
 pub use partysync_server::{Tls, TlsError};
+
+/// The code in `docs/coming-from-partysync.md` compiles.
+#[cfg(all(doctest, feature = "server"))]
+#[doc = include_str!("../../../docs/coming-from-partysync.md")]
+struct ComingFromPartysync;

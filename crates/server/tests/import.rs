@@ -344,6 +344,9 @@ async fn spec_7_13_the_apps_tables_are_the_apps_and_all_others_come_as_they_are(
     assert_eq!(read(&mut db, "SELECT word FROM words")[0].as_ref(), ValueRef::Text("hey"));
     let objects = "SELECT count(*) FROM sqlite_schema WHERE name IN ('logs_word', 'logged', 'words')";
     assert_eq!(read(&mut db, objects)[0].as_ref(), ValueRef::Integer(3));
+    // Nobody resumes from before the version that it all is.
+    let floor = "SELECT l.version FROM _log AS l JOIN _meta AS m ON m.name = 'floor' AND m.value = l.version WHERE author = 'import'";
+    assert_eq!(read(&mut db, floor)[0].as_ref(), ValueRef::Integer(2));
     // An id that was used once is not used again.
     db.execute(Origin::Engine, "INSERT INTO logs (word) VALUES ('me')", &[]).unwrap();
     assert_eq!(read(&mut db, "SELECT max(id) FROM logs")[0].as_ref(), ValueRef::Integer(3));
