@@ -461,7 +461,7 @@ fn spec_11_away_kept_at_the_limit_and_one_past_it() {
 }
 
 #[test]
-fn spec_11_away_kept_for_30_days() {
+fn spec_11_away_days_at_the_limit_and_one_past_it() {
     let mut world = world();
     let mut screen = page(&mut world, 1, "pk");
     cut(&mut world, &screen);
