@@ -278,40 +278,85 @@ fn p3_what_a_room_holds_after_its_commit_failed_is_durable_before_it_is_seen() {
     }
 }
 
+const WELCOME: &str = r#"{"type":"welcome","version":2,"rooms":1,"ping_ms":25000,"frame_bytes":1000}"#;
+
+const SNAPSHOT: &str = r#"{"type":"snapshot","room":"party/room","channel":"rows","rows":[],"more":false}"#;
+
+/// A `joined` whose snapshot follows.
+fn joined(version: u64, stamp: u64, last: u64) -> String {
+    format!(
+        r#"{{"type":"joined","room":"party/room","version":{version},"stamp":{stamp},"last":{last},"known":true,"reset":true,"channels":{{}}}}"#
+    )
+}
+
+fn later(code: &str, retry: &str) -> String {
+    let error = format!(r#"{{"code":"{code}","text":"","fault":"server","retry":"{retry}"}}"#);
+    format!(r#"{{"type":"later","room":"party/room","number":1,"after_ms":2000,"error":{error}}}"#)
+}
+
+/// A client's core, alone.
+struct Alone {
+    client: Client,
+    now: i64,
+}
+
+impl Alone {
+    /// One that has joined a room at a version.
+    fn joined(version: u64) -> Self {
+        let config = Config { room: ROOM.to_owned(), tables: vec![], apply: None };
+        let mut alone = Alone { client: Client::new(config, [1; 16]), now: 0 };
+        alone.handle(ClientEvent::Opened);
+        for frame in [WELCOME, &joined(version, 1, 0), SNAPSHOT] {
+            alone.hear(frame);
+        }
+        alone
+    }
+
+    fn handle(&mut self, event: ClientEvent) -> Vec<partysync_client::Effect> {
+        let mut effects = Vec::new();
+        self.now += 5_000;
+        self.client.handle(partysync_client::Input { now: self.now, random: [2; 16] }, event, &mut effects);
+        effects
+    }
+
+    fn hear(&mut self, frame: &str) -> Vec<partysync_client::Effect> {
+        self.handle(ClientEvent::Text(frame.to_owned()))
+    }
+
+    fn act(&mut self) {
+        self.handle(ClientEvent::Act { channel: "rows".to_owned(), action: "{}".to_owned() });
+    }
+
+    /// Its socket breaks, and another one opens.
+    fn come_back(&mut self) -> Vec<partysync_client::Effect> {
+        self.handle(ClientEvent::Closed);
+        self.handle(ClientEvent::Opened);
+        self.hear(WELCOME)
+    }
+}
+
+/// What the `join` among these says of when its client was born.
+fn born(effects: &[partysync_client::Effect]) -> Option<Option<u64>> {
+    effects.iter().find_map(|effect| match effect {
+        partysync_client::Effect::Send(frame) => match Up::parse(frame) {
+            Ok(Up::Join { born, .. }) => Some(born),
+            _ => None,
+        },
+        _ => None,
+    })
+}
+
 #[test]
 fn p4_what_an_old_copy_has_run_is_not_sent_under_a_new_number() {
-    let mut client = Client::new(Config { room: ROOM.to_owned(), tables: vec![], apply: None }, [1; 16]);
-    let mut now = 0;
-    let mut handle = |event| {
-        let mut effects = Vec::new();
-        now += 1_000;
-        client.handle(partysync_client::Input { now, random: [2; 16] }, event, &mut effects);
-        effects
-    };
-    let text = |json: &str| ClientEvent::Text(json.to_owned());
-    let welcome = r#"{"type":"welcome","version":2,"rooms":1,"ping_ms":25000,"frame_bytes":1000}"#;
-    let snapshot = r#"{"type":"snapshot","room":"party/room","channel":"rows","rows":[],"more":false}"#;
-    let joined = |last: u64| {
-        let head =
-            format!(r#"{{"type":"joined","room":"party/room","version":0,"stamp":1,"last":{last},"known":true,"#);
-        text(&(head + r#""reset":true,"channels":{}}"#))
-    };
-    for event in [ClientEvent::Opened, text(welcome), joined(0), text(snapshot)] {
-        handle(event);
-    }
-    for _ in 0..2 {
-        handle(ClientEvent::Act { channel: "rows".to_owned(), action: "{}".to_owned() });
-    }
+    let mut client = Alone::joined(0);
+    client.act();
+    client.act();
     // The first one's commit failed and is there all the same; then the second one is run.
-    let error = r#"{"code":"storage_failed","text":"","fault":"server","retry":"later"}"#;
-    let later = format!(r#"{{"type":"later","room":"party/room","number":1,"after_ms":2000,"error":{error}}}"#);
-    handle(text(&later));
-    handle(text(r#"{"type":"ack","room":"party/room","number":2,"version":0}"#));
+    client.hear(&later("storage_failed", "later"));
+    client.hear(r#"{"type":"ack","room":"party/room","number":2,"version":0}"#);
     // A copy is put back that has the first one alone.
-    for event in [ClientEvent::Closed, ClientEvent::Opened, text(welcome)] {
-        handle(event);
-    }
-    let effects = handle(joined(1));
+    client.come_back();
+    let effects = client.hear(&joined(0, 1, 1));
     let unknown = effects.iter().filter_map(|effect| match effect {
         partysync_client::Effect::Settled { number, fate: partysync_client::Fate::Unknown(_) } => Some(*number),
         _ => None,
@@ -321,71 +366,25 @@ fn p4_what_an_old_copy_has_run_is_not_sent_under_a_new_number() {
 
 #[test]
 fn p1_an_acked_action_does_not_wait_for_a_version_of_a_history_that_is_lost() {
-    let mut client = Client::new(Config { room: ROOM.to_owned(), tables: vec![], apply: None }, [1; 16]);
-    let mut now = 0;
-    let mut handle = |event| {
-        let mut effects = Vec::new();
-        now += 1_000;
-        client.handle(partysync_client::Input { now, random: [2; 16] }, event, &mut effects);
-        let born = effects.iter().find_map(|effect| match effect {
-            partysync_client::Effect::Send(frame) => match Up::parse(frame) {
-                Ok(Up::Join { born, .. }) => Some(born),
-                _ => None,
-            },
-            _ => None,
-        });
-        (client.pending().count(), born)
-    };
-    let text = |json: &str| ClientEvent::Text(json.to_owned());
-    let welcome = r#"{"type":"welcome","version":2,"rooms":1,"ping_ms":25000,"frame_bytes":1000}"#;
-    let snapshot = r#"{"type":"snapshot","room":"party/room","channel":"rows","rows":[],"more":false}"#;
-    let joined = |version: u64, stamp: u64, last: u64| {
-        let head =
-            format!(r#"{{"type":"joined","room":"party/room","version":{version},"stamp":{stamp},"last":{last},"#);
-        text(&(head + r#""known":true,"reset":true,"channels":{}}"#))
-    };
-    for event in [ClientEvent::Opened, text(welcome), joined(8, 1, 0), text(snapshot)] {
-        handle(event);
-    }
-    handle(ClientEvent::Act { channel: "rows".to_owned(), action: "{}".to_owned() });
+    let mut client = Alone::joined(8);
+    client.act();
     // It was applied at 9; sent again after a lost ack, it is acked where the room is by then. The patch does not come any more.
-    handle(text(r#"{"type":"ack","room":"party/room","number":1,"version":20}"#));
-    handle(ClientEvent::Closed);
-    handle(ClientEvent::Opened);
-    let (_, born) = handle(text(welcome));
-    assert_eq!(born, Some(Some(8)));
+    client.hear(r#"{"type":"ack","room":"party/room","number":1,"version":20}"#);
+    assert_eq!(born(&client.come_back()), Some(Some(8)));
     // A copy of version 6 was put back, in which the action is there; it counts versions anew, and so does who was dropped.
-    handle(joined(6, 2, 1));
-    assert_eq!(handle(text(snapshot)).0, 0);
-    handle(ClientEvent::Closed);
-    handle(ClientEvent::Opened);
-    assert_eq!(handle(text(welcome)).1, Some(Some(6)));
+    client.hear(&joined(6, 2, 1));
+    client.hear(SNAPSHOT);
+    assert_eq!(client.client.pending().count(), 0);
+    assert_eq!(born(&client.come_back()), Some(Some(6)));
 }
 
 #[test]
 fn p4_a_client_whose_next_number_is_a_gap_joins_again() {
-    let config = Config { room: ROOM.to_owned(), tables: vec![], apply: None };
-    let mut client = Client::new(config, [1; 16]);
-    let mut now = 0;
-    let mut handle = |event| {
-        let mut effects = Vec::new();
-        now += 5_000;
-        client.handle(partysync_client::Input { now, random: [2; 16] }, event, &mut effects);
-        let joins = effects.iter().any(|e| matches!(e, partysync_client::Effect::Send(f) if f.contains("\"join\"")));
-        (joins, client.pending().all(|p| p.sent))
-    };
-    let text = |json: &str| ClientEvent::Text(json.to_owned());
-    handle(ClientEvent::Opened);
-    handle(text(r#"{"type":"welcome","version":2,"rooms":1,"ping_ms":25000,"frame_bytes":1000}"#));
-    handle(text(
-        r#"{"type":"joined","room":"party/room","version":0,"stamp":1,"last":0,"known":true,"reset":true,"channels":{}}"#,
-    ));
-    handle(text(r#"{"type":"snapshot","room":"party/room","channel":"rows","rows":[],"more":false}"#));
-    handle(ClientEvent::Act { channel: "rows".to_owned(), action: "{}".to_owned() });
+    let mut client = Alone::joined(0);
+    client.act();
     // The room has dropped the client since.
-    let error = r#"{"code":"number_gap","text":"","fault":"client","retry":"rejoin"}"#;
-    let later = format!(r#"{{"type":"later","room":"party/room","number":1,"after_ms":2000,"error":{error}}}"#);
-    let (joins, remembers) = handle(text(&later));
-    assert!(remembers, "it may have been run");
-    assert!(joins || handle(ClientEvent::Tick).0);
+    let mut effects = client.hear(&later("number_gap", "rejoin"));
+    assert!(client.client.pending().all(|p| p.sent), "it may have been run");
+    effects.extend(client.handle(ClientEvent::Tick));
+    assert!(born(&effects).is_some(), "it joins");
 }
