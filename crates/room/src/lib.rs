@@ -64,6 +64,7 @@ mod adopt;
 mod away;
 mod capture;
 mod channel;
+mod clients;
 mod connection;
 mod event;
 mod group;

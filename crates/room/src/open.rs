@@ -7,6 +7,7 @@ use partysync_protocol::{Cursor, ErrorCode, Fault, Stamp, limits};
 
 use crate::away::Away;
 use crate::channel::{ChannelTable, ShapeError};
+use crate::clients::Clients;
 use crate::connection::Connections;
 use crate::instance::{Instance, panicked};
 use crate::observe::Watch;
@@ -14,7 +15,7 @@ use crate::outbox::Outbox;
 use crate::purge::Timers;
 use crate::reply::Snapshots;
 use crate::sockets::Members;
-use crate::step::{Clients, Stepper, mix};
+use crate::step::{Stepper, mix};
 use crate::store::{self, Head, LogEntry};
 use crate::{Input, Room, RoomName, SyncServer};
 

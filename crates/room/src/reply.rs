@@ -9,9 +9,10 @@ use partysync_protocol::{ClientId, Cursor, ErrorCode, Version, WireError, limits
 
 use crate::capture::Change;
 use crate::channel::ChannelTable;
+use crate::clients::may_have_been_dropped;
 use crate::connection::{Connection, Joined, Protocol};
 use crate::event::{ConnectionId, Effect, Frame, Report};
-use crate::step::{Made, Outcome, Ran, Work, may_have_been_dropped};
+use crate::step::{Made, Outcome, Ran, Work};
 use crate::store::{self, Head};
 use crate::{Room, SyncServer};
 

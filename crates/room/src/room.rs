@@ -8,6 +8,7 @@ use partysync_protocol::{Cursor, ErrorCode, Millis, Version, limits, v1};
 
 use crate::away::Away;
 use crate::channel::ChannelTable;
+use crate::clients::Clients;
 use crate::connection::{Connection, Connections, Joined, Protocol};
 use crate::event::{ConnectionId, Effect, Event, Frame, Input, Report};
 use crate::instance::Instance;
@@ -17,7 +18,7 @@ use crate::outbox::{Outbox, Settlement};
 use crate::purge::{self, Timers};
 use crate::reply::{ActionReply, Reply, Snapshots};
 use crate::sockets::Members;
-use crate::step::{ActionWork, Clients, Hooked, Outcome, Ran, Sender, Work};
+use crate::step::{ActionWork, Hooked, Outcome, Ran, Sender, Work};
 use crate::store::Head;
 use crate::{Applied, ConnectionInfo, SyncServer, Vetted};
 

@@ -1,6 +1,5 @@
 //! One step: an action, an alarm or a start, in a savepoint of its own.
 
-use std::collections::{BTreeMap, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -9,6 +8,7 @@ use partysync_protocol::{ClientId, Cursor, ErrorCode, Millis, Stamp, Version, Wi
 
 use crate::capture::{Change, capture, check_claims};
 use crate::channel::ChannelTable;
+use crate::clients::{ClientName, Clients, may_have_been_dropped, next_client};
 use crate::event::{ConnectionId, Report};
 use crate::instance::{Instance, panicked};
 use crate::lifecycle::{HookRan, HookWork};
@@ -17,9 +17,6 @@ use crate::purge::Timers;
 use crate::sockets::{Members, Socket, Sockets};
 use crate::store::{self, CallOutcome, Client, Head, LogEntry};
 use crate::{Call, Changed, Input, SyncServer};
-
-/// Clients whose numbers are kept in memory. Past it the memory is emptied and fills again from the table.
-const CACHED_CLIENTS: usize = 1_024;
 
 /// The name of the timer behind `on_alarm`.
 pub(crate) const ALARM: &str = "alarm";
@@ -119,72 +116,6 @@ pub(crate) enum Outcome {
 #[derive(Debug)]
 pub(crate) struct Lost {
     pub(crate) cause: ActionError,
-}
-
-/// A sender that has a name.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-enum ClientName {
-    Numbered(ClientId),
-    /// Two identities with one `_pk` are two clients.
-    Keyed {
-        identity: String,
-        key: String,
-    },
-}
-
-impl ClientName {
-    /// The name under which it is stored.
-    fn stored(&self) -> String {
-        match self {
-            ClientName::Numbered(client) => client.to_string(),
-            ClientName::Keyed { identity, key } => format!("v1:{}:{identity}:{key}", identity.len()),
-        }
-    }
-}
-
-/// Clients that sent something of late.
-#[derive(Debug, Default)]
-pub(crate) struct Clients {
-    known: HashMap<ClientName, Client>,
-    /// Those whose numbers were settled in the open transaction and are not written yet, by their handles: a client is written once a
-    /// group, however many of its actions are in it.
-    unsaved: BTreeMap<i64, Client>,
-}
-
-impl Clients {
-    /// What was learnt in a transaction that is gone is not so.
-    pub(crate) fn forget(&mut self) {
-        self.known.clear();
-        self.unsaved.clear();
-    }
-
-    /// Writes what the transaction that is about to end has settled (SPEC 6.5).
-    pub(crate) fn save(&mut self, db: &mut dyn Db) -> Result<(), DbError> {
-        std::mem::take(&mut self.unsaved).values().try_for_each(|client| store::save_client(db, client))
-    }
-
-    fn find(&self, db: &mut dyn Db, name: &ClientName) -> Result<Option<Client>, DbError> {
-        match self.known.get(name) {
-            Some(client) => Ok(Some(client.clone())),
-            None => store::client(db, &name.stored()),
-        }
-    }
-
-    /// Keeps a client as it is stored.
-    fn keep(&mut self, name: ClientName, client: Client) {
-        // What is not written yet is nowhere else.
-        if self.known.len() >= CACHED_CLIENTS && self.unsaved.is_empty() {
-            self.known.clear();
-        }
-        self.unsaved.remove(&client.handle);
-        self.known.insert(name, client);
-    }
-
-    /// Keeps a client that [`save`](Self::save) is to write.
-    fn keep_unsaved(&mut self, name: ClientName, client: Client) {
-        self.keep(name, client.clone());
-        self.unsaved.insert(client.handle, client);
-    }
 }
 
 /// What runs steps: the parts of a room that they touch.
@@ -565,12 +496,6 @@ impl<S: SyncServer> Stepper<'_, S> {
     }
 }
 
-/// Whether a client that the room does not have may be one that it dropped (SPEC 6.7). One that is just being born never had
-/// a number to send.
-pub(crate) fn may_have_been_dropped(born: Option<Version>, dropped: Option<Version>) -> bool {
-    born.is_some_and(|born| dropped.is_some_and(|dropped| born <= dropped))
-}
-
 impl Sender {
     pub(crate) fn number(&self) -> Option<u64> {
         match self {
@@ -653,13 +578,6 @@ fn settle_applied(
             Ok(())
         }
     }
-}
-
-/// A client after its number was settled, and after it said which outcomes it has.
-fn next_client(client: &Client, number: u64, known: u64, now: Millis) -> Client {
-    let too_old = number.saturating_sub(limits::OUTCOMES_KEPT);
-    let forgotten = client.forgotten.max(known.min(number)).max(too_old);
-    Client { last: number, forgotten, seen_at: now, ..client.clone() }
 }
 
 pub(crate) fn next_head(head: Head, input: Input) -> Head {
