@@ -30,7 +30,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("partysync-bench", &["partysync"]),
     ("partysync-compat", &["partysync"]),
     ("v1-todo", &["partysync"]),
-    ("xtask", &[]),
+    ("xtask", &["partysync-protocol"]),
 ];
 
 /// The cores: what runs the same in every home. They import these crates of others and no more: no clock, no randomness, no

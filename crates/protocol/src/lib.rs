@@ -3,6 +3,7 @@
 //! `SPEC.md` at the root of the repository is the text; this crate is its types. It knows no socket, no clock and no
 //! database. Rule numbers in comments are SPEC's.
 
+mod close;
 mod cursor;
 mod error;
 mod id;
@@ -11,6 +12,7 @@ mod token;
 pub mod v1;
 pub mod v2;
 
+pub use close::{CLOSE_CODES, CloseCode, ComeBack, close_code};
 pub use cursor::{Cursor, Stamp, Version};
 pub use error::{ErrorCode, Fault, Retry, WireError};
 pub use id::{ClientId, InvalidClientId};

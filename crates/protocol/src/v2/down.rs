@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::v1::push_text;
-use crate::{Cursor, ErrorCode, Stamp, Version, WireError};
+use crate::{Cursor, ErrorCode, Stamp, Version, WireError, close_code};
 
 /// What a version 2 server sends, as a client reads it.
 #[derive(Debug)]
@@ -192,11 +192,9 @@ pub struct Left<'a> {
 impl<'a> Left<'a> {
     /// What a socket that goes on with other rooms is told in place of a close with this code and reason (SPEC 8.34).
     pub fn of_close(room: &'a str, code: u16, reason: &str) -> Self {
-        let (kind, app_code) = match code {
-            1001 | 1011..=1014 => (ErrorCode::Busy, None),
-            1003 | 1007 | 1009 => (ErrorCode::BadMessage, None),
-            1008 | 4400..=4499 => (ErrorCode::NotAllowed, None),
-            _ => (ErrorCode::Rejected, Some(code.to_string())),
+        let (kind, app_code) = match close_code(code).and_then(|close| close.left) {
+            Some(kind) => (kind, None),
+            None => (ErrorCode::Rejected, Some(code.to_string())),
         };
         let text = if reason.is_empty() { kind.text() } else { reason };
         let error = WireError { text: text.to_owned(), reason: app_code, ..kind.into() };
@@ -330,6 +328,24 @@ mod tests {
         assert_eq!((&*p.room, p.from, p.to, p.stamp), (ROOM, 7, 9, to.stamp));
         assert_eq!((p.changes[0].puts.len(), p.changes[0].deletes[1].get()), (2, "4"));
         assert_eq!(&*p.changes[1].channel, "x\ny");
+    }
+
+    #[test]
+    fn spec_8_34_a_left_in_place_of_a_close_says_what_the_close_would() {
+        let left = |code| Left::of_close(ROOM, code, "why").error.map(|e| (e.code, e.reason));
+        let kind = |code: ErrorCode| Some((code.as_str().to_owned(), None));
+        for code in [1001, 1011, 1012, 1013, 1014] {
+            assert_eq!(left(code), kind(ErrorCode::Busy), "{code}");
+        }
+        for code in [1008, 4400, 4401, 4410, 4499] {
+            assert_eq!(left(code), kind(ErrorCode::NotAllowed), "{code}");
+        }
+        for code in [1003, 1007, 1009] {
+            assert_eq!(left(code), kind(ErrorCode::BadMessage), "{code}");
+        }
+        for code in [1000, 1002, 1006, 1015, 3000, 4399, 4500] {
+            assert_eq!(left(code), Some(("rejected".to_owned(), Some(code.to_string()))), "{code}");
+        }
     }
 
     #[test]
