@@ -3,7 +3,7 @@
 // A `Client` is one client of one room. It has no socket and no clock: its home hands it what happens, and carries out what it asks
 // for, in order. SPEC section 9 is its text, and the Rust crate `partysync-client` its twin.
 
-import { BAD_ACTION, CLIENT_UNKNOWN, OUTCOME_FORGOTTEN, TOO_LARGE, type WireError } from "./error.js";
+import { errorOf, type WireError } from "./error.js";
 import { hex } from "./ids.js";
 import {
   ACTION_BYTES,
@@ -51,6 +51,8 @@ export type Event =
   | { readonly type: "closed" }
   /** A text frame came. */
   | { readonly type: "text"; readonly text: string }
+  /** A text frame came, and was read already; undefined: it can't be. */
+  | { readonly type: "down"; readonly down: Down | undefined }
   /** The user wants something. `key` is the home's own name for it. */
   | { readonly type: "act"; readonly channel: string; readonly action: unknown; readonly key: string }
   /** The app has a text for its own code in the room (SPEC 14.7). It is not kept: without a socket in the room it is lost. */
@@ -230,7 +232,10 @@ export class Client {
         this.#session = CLOSED;
         break;
       case "text":
-        this.#text(event.text);
+        this.#read(parse(event.text));
+        break;
+      case "down":
+        this.#read(event.down);
         break;
       case "act":
         this.#act(event.channel, event.action, event.key);
@@ -282,10 +287,9 @@ export class Client {
     this.#sendPending();
   }
 
-  #text(text: string): void {
+  #read(down: Down | undefined): void {
     if (this.#session.at === "closed") return;
     this.#session.link.heardAt = this.#now;
-    const down = parse(text);
     if (down?.type === "welcome") return this.#welcomed(down);
     // The app's text to a socket that has not said what it speaks; it comes again (SPEC 14.6).
     if (this.#session.at === "greeting") return;
@@ -390,7 +394,7 @@ export class Client {
   #startOver(until: number): void {
     for (const p of this.#pending) {
       if (p.sent && p.appliedAt === null && p.number <= until) {
-        this.#told(p, { status: "unknown", error: CLIENT_UNKNOWN });
+        this.#told(p, { status: "unknown", error: errorOf("client_unknown") });
       }
     }
     const isLost = (p: Pending) => p.sent && p.appliedAt === null && p.number <= until;
@@ -425,7 +429,7 @@ export class Client {
     );
     let intact = true;
     for (const [channel, rows] of session.rows) {
-      const table = Table.of(tables.get(channel)?.columns ?? [], rows);
+      const table = Table.of(tables.get(channel)?.columns ?? [], rows, this.#tables.get(channel));
       if (table === undefined) intact = false;
       else tables.set(channel, table);
     }
@@ -569,16 +573,16 @@ function checkAction(action: unknown): { readonly action: Json } | { readonly er
   } catch {
     // A circle, or what JSON has no word for.
   }
-  if (json === undefined) return { error: BAD_ACTION };
+  if (json === undefined) return { error: errorOf("bad_action") };
   if (3 * json.length > ACTION_BYTES && new TextEncoder().encode(json).length > ACTION_BYTES)
-    return { error: TOO_LARGE };
+    return { error: errorOf("too_large") };
   // In a frame it is one level further down.
-  if (isNestedTooDeep(json, 1)) return { error: BAD_ACTION };
+  if (isNestedTooDeep(json, 1)) return { error: errorOf("bad_action") };
   return { action: JSON.parse(json) as Json };
 }
 
 function fateOf(error: WireError): Fate {
-  return { status: error.code === OUTCOME_FORGOTTEN ? "unknown" : "rejected", error };
+  return { status: error.code === "outcome_forgotten" ? "unknown" : "rejected", error };
 }
 
 /** The tables after a patch. Undefined: it is spoilt. */

@@ -16,12 +16,13 @@ export class Table {
 
   static readonly EMPTY = new Table([], new Map(), []);
 
-  /** Undefined: something of it is no row. */
-  static of(columns: readonly string[], rows: readonly unknown[]): Table | undefined {
+  /** Rows that `before` has too stay the same objects. Undefined: something of it is no row. */
+  static of(columns: readonly string[], rows: readonly unknown[], before = Table.EMPTY): Table | undefined {
     const byId = new Map<Id, Row>();
     for (const row of rows) {
       if (!isRow(row)) return undefined;
-      byId.set(row[0], Object.freeze(row));
+      const old = before.row(row[0]);
+      byId.set(row[0], old !== undefined && isSame(old, row) ? old : Object.freeze(row));
     }
     return new Table(columns, byId, [...byId.values()].sort(byAge));
   }
@@ -36,7 +37,7 @@ export class Table {
 
   /** The table after changes. Undefined: something of them is no row or no id. */
   patched({ puts, deletes }: Changes): Table | undefined {
-    const changed = Table.of(this.columns, puts);
+    const changed = Table.of(this.columns, puts, this);
     if (changed === undefined || !deletes.every(isId)) return undefined;
     const byId = new Map(this.#byId);
     for (const id of deletes) byId.delete(id);
@@ -45,6 +46,13 @@ export class Table {
     const stay = this.rows.filter((row) => !gone.has(row[0]) && changed.row(row[0]) === undefined);
     return new Table(this.columns, byId, merged(stay, changed.rows));
   }
+}
+
+/** Whether two rows, tuples or objects, say the same. */
+export function isSame(a: object, b: object): boolean {
+  const keys = Object.keys(a);
+  const values = (key: string) => [(a as Record<string, unknown>)[key], (b as Record<string, unknown>)[key]] as const;
+  return keys.length === Object.keys(b).length && keys.every((key) => Object.is(...values(key)));
 }
 
 /** By `created_at`, which stands third from last, then by id. */

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 
-import { ack, error, joined, NOW, patch, ROOM, Script, snapshot, total } from "./table.js";
+import { ack, error, joined, NOW, patch, ROOM, Script, snapshot, total } from "./support/script.js";
 
 describe("what is shown", () => {
   test("P6: a pending action goes in the step in which its effect comes", () => {

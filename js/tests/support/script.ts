@@ -1,7 +1,7 @@
 // A client at a table with a server that is a script: what it was handed, what it asked for, what the user saw.
 
-import { Client, type Effect, type Event, type Fate, type State } from "../src/client.js";
-import type { Json } from "../src/protocol.js";
+import { Client, type Effect, type Event, type Fate, type State } from "../../src/client.js";
+import type { Json } from "../../src/protocol.js";
 
 export const NOW = 1_700_000_000_000;
 export const ROOM = "counts/a";

@@ -1,0 +1,126 @@
+// A channel as the user sees it: confirmed rows with pending actions on top (SPEC 9.1).
+
+import type { Pending } from "./client.js";
+import { newId, seedOf } from "./ids.js";
+import type { Id, Json, Row } from "./protocol.js";
+import { isSame, type Table } from "./table.js";
+
+/** What a prediction may need beside rows and action: both are the same each time it is made again. */
+export interface Prediction {
+  /** When the action was asked for, in milliseconds since 1970. */
+  readonly now: number;
+  /** The next id that the server's `new_id` will make in this action (SPEC 5.6), or did, if the action keeps its number. */
+  newId(): string;
+}
+
+/** How an action will change a channel's rows. What it throws is taken as: that can't be foretold (SPEC 9.3). */
+export type Reducer<R, A> = (rows: R[], action: A, prediction: Prediction) => readonly R[];
+
+/** Rows as they travel, or as objects with the columns' names. */
+export type Shape = "tuples" | "objects";
+
+/** What a view is made from. Parts that are the same object are the same. */
+export interface Source {
+  readonly client: string;
+  readonly table: Table;
+  /** The channel's own, in order. */
+  readonly pending: readonly Pending[];
+}
+
+/** A table's rows as objects, made once. */
+const objects = new WeakMap<Table, readonly unknown[]>();
+const objectOf = new WeakMap<readonly string[], WeakMap<Row, unknown>>();
+
+export class View<R> {
+  readonly #reducer: Reducer<R, never> | undefined;
+  readonly #shape: Shape;
+  #source: Source | undefined;
+  /** What was shown last, as it came from the reducer, and what each pending action left. */
+  #predicted: readonly R[] = [];
+  #rows: readonly R[] = Object.freeze([]) as readonly R[];
+  #byId: ReadonlyMap<Id, R> | undefined;
+
+  constructor(shape: Shape, reducer: Reducer<R, never> | undefined) {
+    this.#shape = shape;
+    this.#reducer = reducer;
+  }
+
+  get rows(): readonly R[] {
+    return this.#rows;
+  }
+
+  row(id: Id): R | undefined {
+    this.#byId ??= new Map(this.#rows.map((row) => [this.#idOf(row), row]));
+    return this.#byId.get(id);
+  }
+
+  /** Shows another state. Rows that say the same stay the same objects, and so does their list. Returns whether it changed. */
+  show(source: Source): boolean {
+    const before = this.#rows;
+    if (isShown(this.#source, source)) return false;
+    this.#predicted = this.#predict(source);
+    this.#source = source;
+    const known = (row: R) => {
+      const old = this.row(this.#idOf(row));
+      return old !== undefined && isSame(old as object, row as object) ? old : row;
+    };
+    // Confirmed rows are the same objects already.
+    const rows =
+      this.#predicted === confirmed(source.table, this.#shape) ? this.#predicted : this.#predicted.map(known);
+    if (rows.length === before.length && rows.every((row, i) => row === before[i])) return false;
+    this.#rows = Object.freeze(rows);
+    this.#byId = undefined;
+    return true;
+  }
+
+  #predict({ client, table, pending }: Source): readonly R[] {
+    const start = confirmed<R>(table, this.#shape);
+    const old = this.#source;
+    const goesOn =
+      old?.table === table && old.client === client && old.pending.every((p, i) => p.number === pending[i]?.number);
+    const [base, rest] = goesOn ? [this.#predicted, pending.slice(old.pending.length)] : [start, pending];
+    return rest.reduce((rows, p) => this.#applied(rows, p, client), base);
+  }
+
+  #applied(rows: readonly R[], pending: Pending, client: string): readonly R[] {
+    if (this.#reducer === undefined) return rows;
+    let index = 0;
+    const id = () => newId(seedOf(client, pending.number), index++);
+    try {
+      return this.#reducer([...rows], pending.action as never, { now: pending.at, newId: id });
+    } catch {
+      return rows;
+    }
+  }
+
+  #idOf(row: R): Id {
+    return (this.#shape === "tuples" ? (row as Row)[0] : (row as { id: Id }).id) as Id;
+  }
+}
+
+/** Whether a state shows what another one does. */
+function isShown(old: Source | undefined, { client, table, pending }: Source): boolean {
+  if (old?.table !== table || old.client !== client || old.pending.length !== pending.length) return false;
+  return old.pending.every((p, i) => p.number === pending[i]?.number);
+}
+
+function confirmed<R>(table: Table, shape: Shape): readonly R[] {
+  if (shape === "tuples") return table.rows as readonly R[];
+  let rows = objects.get(table);
+  if (rows === undefined) {
+    rows = Object.freeze(table.rows.map((row) => asObject(row, table.columns)));
+    objects.set(table, rows);
+  }
+  return rows as readonly R[];
+}
+
+function asObject(row: Row, columns: readonly string[]): unknown {
+  const made = objectOf.get(columns) ?? new WeakMap<Row, unknown>();
+  objectOf.set(columns, made);
+  let object = made.get(row);
+  if (object === undefined) {
+    object = Object.freeze(Object.fromEntries(columns.map((column, i) => [column, row[i] as Json])));
+    made.set(row, object);
+  }
+  return object;
+}

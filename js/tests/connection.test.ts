@@ -1,0 +1,255 @@
+// Several rooms on sockets that open again by themselves, against a server that is the test.
+
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+
+import { type Connection, type ConnectionOptions, connect } from "../src/index.js";
+import { delay, isFinal } from "../src/redial.js";
+import { FakeSocket, row } from "./support/fake.js";
+
+/** Those that were opened, in order. */
+let sockets: Dialled[];
+
+class Dialled extends FakeSocket {
+  readonly address: string;
+  readonly protocols: string[];
+
+  constructor(url: string, protocols: string[]) {
+    super(new URL(url).pathname.split("/").slice(2).join("/"));
+    this.address = url;
+    this.protocols = protocols;
+    sockets.push(this);
+  }
+
+  welcome(rooms: number): void {
+    this.readyState = 1;
+    this.emit("open");
+    this.say({ type: "welcome", version: 2, rooms, ping_ms: 25_000, frame_bytes: 1 << 20 });
+  }
+
+  joined(room: string, rows = [row("a")]): void {
+    const channels = { todos: ["id", "text", "completed", "created_at", "updated_at", "deleted_at"] };
+    this.say({ type: "joined", room, version: 1, stamp: 1, last: 0, known: true, reset: true, channels });
+    this.say({ type: "snapshot", room, channel: "todos", rows, more: false });
+  }
+
+  left(room: string, code: string, retry = "never"): void {
+    this.say({ type: "left", room, error: { code, text: code, fault: "client", retry } });
+  }
+
+  joins(): unknown[] {
+    return this.sent.flatMap((f) => (f.type === "join" ? [f.room] : []));
+  }
+
+  lose(code: number, reason = ""): void {
+    this.readyState = 3;
+    this.emit("close", { code, reason });
+  }
+}
+
+beforeEach(() => {
+  sockets = [];
+  vi.useFakeTimers();
+});
+afterEach(() => {
+  vi.useRealTimers();
+  vi.restoreAllMocks();
+});
+
+function open(options: ConnectionOptions = {}): Connection {
+  return connect("server", { WebSocket: Dialled, ...options });
+}
+
+/** Holds rooms of a connection, and lets its timers run. */
+async function hold(connection: Connection, ...names: string[]) {
+  const rooms = names.map((name) => connection.room("todos", name));
+  for (const room of rooms) room.hold();
+  await vi.advanceTimersByTimeAsync(0);
+  return rooms;
+}
+
+function nth(i: number): Dialled {
+  const socket = sockets[i];
+  if (socket === undefined) throw new Error(`there are ${sockets.length} sockets`);
+  return socket;
+}
+
+test("SPEC 8.2: it asks for version 2 by the subprotocol, over TLS unless it is this machine", async () => {
+  await hold(open(), "a b");
+  await hold(connect("localhost:8787", { WebSocket: Dialled, prefix: "rooms", query: { v: "1" } }), "x");
+  await hold(connect("https://example.com", { WebSocket: Dialled }), "x");
+  expect(sockets.map((s) => s.address)).toEqual([
+    "wss://server/parties/todos/a%20b",
+    "ws://localhost:8787/rooms/todos/x?v=1",
+    "wss://example.com/parties/todos/x",
+  ]);
+  expect(nth(0).protocols).toEqual(["partysync.v2"]);
+});
+
+test("SPEC 8.32: a socket carries as many rooms as it says; further ones get more sockets", async () => {
+  await hold(open(), "a", "b", "c");
+  expect(sockets.length, "until it is known how many, there is one").toBe(1);
+  nth(0).welcome(2);
+  await vi.advanceTimersByTimeAsync(0);
+  expect(nth(0).joins()).toEqual(["todos/a", "todos/b"]);
+  expect(nth(1).address).toMatch("todos/c");
+  nth(1).welcome(2);
+  await vi.advanceTimersByTimeAsync(0);
+  expect(nth(1).joins()).toEqual(["todos/c"]);
+});
+
+test("SPEC 8.32: a room that the socket has no place for goes to another one", async () => {
+  const [, b] = await hold(open(), "a", "b");
+  nth(0).welcome(32);
+  await vi.advanceTimersByTimeAsync(0);
+  nth(0).joined("todos/a");
+  nth(0).left("todos/b", "too_many_rooms");
+  await vi.advanceTimersByTimeAsync(0);
+  expect(nth(1).address).toMatch("todos/b");
+  nth(1).welcome(32);
+  await vi.advanceTimersByTimeAsync(0);
+  nth(1).joined("todos/b");
+  expect(b?.status).toMatchObject({ connection: "live", problems: [] });
+});
+
+test("SPEC 8.34: a room that ends alone is entered again, and the others go on", async () => {
+  const [a, b] = await hold(open(), "a", "b");
+  nth(0).welcome(32);
+  await vi.advanceTimersByTimeAsync(0);
+  for (const room of ["todos/a", "todos/b"]) nth(0).joined(room);
+  nth(0).left("todos/b", "busy", "later");
+  expect([a?.status.connection, b?.status.connection]).toEqual(["live", "offline"]);
+  await vi.advanceTimersByTimeAsync(60_000);
+  expect([sockets.length, nth(0).joins()]).toEqual([1, ["todos/a", "todos/b", "todos/b"]]);
+});
+
+test("SPEC 13.4: a room that may not be entered is said to be refused, and not asked for again until it is told to", async () => {
+  const [a] = await hold(open(), "a");
+  nth(0).lose(4403, "Members only.");
+  expect(a?.status).toMatchObject({ connection: "refused", refusal: { code: "not_allowed", text: "Members only." } });
+  await vi.advanceTimersByTimeAsync(600_000);
+  expect(sockets.length).toBe(1);
+  a?.reconnect();
+  await vi.advanceTimersByTimeAsync(0);
+  nth(1).welcome(1);
+  await vi.advanceTimersByTimeAsync(0);
+  nth(1).joined("todos/a");
+  expect(a?.status.connection).toBe("live");
+  expect(a?.status.refusal).toBeUndefined();
+});
+
+test("SPEC 13.3: further rooms of a socket that is refused are entered by themselves", async () => {
+  const [a, b] = await hold(open(), "a", "b");
+  nth(0).lose(4403, "Members only.");
+  await vi.advanceTimersByTimeAsync(0);
+  expect(a?.status.connection).toBe("refused");
+  expect(nth(1).address).toMatch("todos/b");
+  nth(1).welcome(32);
+  await vi.advanceTimersByTimeAsync(0);
+  nth(1).joined("todos/b");
+  expect(b?.status.connection).toBe("live");
+});
+
+test("SPEC 13.1: a token is asked for each time, and goes with the URL and the join", async () => {
+  const tokens = ["one", "two", "three", "four"];
+  await hold(open({ token: async () => tokens.shift() ?? null }), "a");
+  expect(nth(0).address).toMatch("?token=one");
+  nth(0).welcome(1);
+  await vi.advanceTimersByTimeAsync(0);
+  expect(nth(0).sent.at(-1)).toMatchObject({ type: "join", token: "two" });
+  nth(0).lose(1006);
+  await vi.advanceTimersByTimeAsync(30_000);
+  expect(nth(1).address).toMatch("?token=three");
+});
+
+test("SPEC 8.27: what a token's function throws is a failure like another: it is tried again", async () => {
+  let fails = true;
+  const [a] = await hold(
+    open({
+      token: async () => {
+        if (fails) throw new Error("no network");
+        return "t";
+      },
+    }),
+    "a",
+  );
+  expect([sockets.length, a?.status.connection]).toEqual([0, "offline"]);
+  fails = false;
+  await vi.advanceTimersByTimeAsync(6_000);
+  fails = true;
+  nth(0).welcome(1);
+  await vi.advanceTimersByTimeAsync(0);
+  expect([nth(0).joins(), a?.status.connection]).toEqual([[], "offline"]);
+  fails = false;
+  await vi.advanceTimersByTimeAsync(6_000);
+  nth(1).welcome(1);
+  await vi.advanceTimersByTimeAsync(0);
+  expect(nth(1).joins()).toEqual(["todos/a"]);
+});
+
+test("SPEC 8.27: delays are random within what the close code says, and grow with failures, to 30 s", () => {
+  const range = (code: number, failures: number) => [delay(code, failures, 0), delay(code, failures, 1)];
+  expect(range(1012, 0)).toEqual([0, 5_000]);
+  expect(range(1013, 0)).toEqual([5_000, 30_000]);
+  expect(range(1006, 1)).toEqual([0, 10_000]);
+  expect(range(3000, 0), "the app's").toEqual([0, 5_000]);
+  expect(range(1006, 50)).toEqual([0, 30_000]);
+  expect([1000, 1008, 4400, 4410, 4499].every(isFinal)).toBe(true);
+  expect([1001, 1006, 1012, 4000, 4500].some(isFinal)).toBe(false);
+});
+
+test("SPEC 8.27: a server that is down is tried again and again, less and less", async () => {
+  vi.spyOn(Math, "random").mockReturnValue(1);
+  await hold(open(), "a");
+  const times: number[] = [];
+  for (let second = 0; second < 200; second++) {
+    const last = sockets.at(-1);
+    if (last?.readyState === 0) {
+      times.push(second);
+      last.lose(1006);
+    }
+    await vi.advanceTimersByTimeAsync(1_000);
+  }
+  expect(times).toEqual([0, 5, 15, 35, 65, 95, 125, 155, 185]);
+});
+
+test("SPEC 8.26: a server that does not answer a greeting is left", async () => {
+  await hold(open(), "a");
+  nth(0).readyState = 1;
+  nth(0).emit("open");
+  await vi.advanceTimersByTimeAsync(15_000);
+  expect(sockets.length).toBe(2);
+  expect(nth(0).readyState).toBe(3);
+});
+
+test("a socket that neither opens nor fails is given up", async () => {
+  vi.spyOn(Math, "random").mockReturnValue(0);
+  await hold(open(), "a");
+  await vi.advanceTimersByTimeAsync(15_001);
+  expect(sockets.length).toBe(2);
+});
+
+test("a room that is left gives its socket back, if no other is on it", async () => {
+  const connection = open();
+  const [a, b] = ["a", "b"].map((name) => connection.room("todos", name));
+  const stop = [a?.hold(), b?.hold()];
+  await vi.advanceTimersByTimeAsync(0);
+  nth(0).welcome(32);
+  await vi.advanceTimersByTimeAsync(0);
+  stop[0]?.();
+  await vi.advanceTimersByTimeAsync(10_000);
+  expect(nth(0).sent.at(-1)).toEqual({ type: "leave", room: "todos/a" });
+  expect([connection.sockets, nth(0).readyState]).toEqual([1, 1]);
+  stop[1]?.();
+  await vi.advanceTimersByTimeAsync(10_000);
+  expect([connection.sockets, nth(0).readyState]).toEqual([0, 3]);
+});
+
+test("SPEC 9.7: a room with something pending is held, though nobody looks", async () => {
+  const [a] = [open().room("todos", "a")];
+  const stop = a?.hold();
+  void a?.send("todos", { type: "x" });
+  stop?.();
+  await vi.advanceTimersByTimeAsync(100_000);
+  expect(sockets.length).toBeGreaterThan(0);
+  expect(a?.status.connection).not.toBe("idle");
+});
