@@ -26,6 +26,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "partysync-derive",
         ],
     ),
+    ("partysync-vectors", &["partysync-model", "partysync-derive", "partysync-protocol"]),
     ("partysync", &["partysync-model", "partysync-derive", "partysync-room", "partysync-server", "partysync-protocol"]),
     ("partysync-bench", &["partysync"]),
     ("partysync-compat", &["partysync"]),

@@ -6,7 +6,7 @@ pub type Version = u64;
 /// What tells one history's version from another's: a random integer below 2^53 (SPEC 2.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Stamp(u64);
+pub struct Stamp(#[serde(deserialize_with = "crate::integer")] u64);
 
 impl Stamp {
     const BITS: u32 = 53;
@@ -31,6 +31,7 @@ impl Stamp {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cursor {
     /// All changes up to this version are held.
+    #[serde(deserialize_with = "crate::integer")]
     pub version: Version,
     /// The stamp of that version in the history the client followed.
     pub stamp: Stamp,

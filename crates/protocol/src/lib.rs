@@ -23,3 +23,17 @@ pub type Millis = i64;
 
 /// The largest integer that may travel: 2^53 − 1, the largest that JavaScript holds exactly.
 pub const MAX_INTEGER: i64 = (1 << 53) - 1;
+
+/// Reads an integer from 0 that may travel: JavaScript holds no larger one exactly.
+pub(crate) fn integer<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    let value = <u64 as serde::Deserialize>::deserialize(deserializer)?;
+    let fits = value <= MAX_INTEGER.unsigned_abs();
+    fits.then_some(value).ok_or_else(|| serde::de::Error::custom("an integer past 2^53 - 1"))
+}
+
+/// As [`integer`]; or null.
+pub(crate) fn maybe_integer<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    #[derive(serde::Deserialize)]
+    struct Integer(#[serde(deserialize_with = "integer")] u64);
+    <Option<Integer> as serde::Deserialize>::deserialize(deserializer).map(|value| value.map(|Integer(value)| value))
+}

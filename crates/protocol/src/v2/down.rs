@@ -58,6 +58,7 @@ pub struct Welcome {
     /// How many rooms this socket may carry.
     pub rooms: usize,
     /// How often to send `ping`, in milliseconds.
+    #[serde(deserialize_with = "crate::integer")]
     pub ping_ms: u64,
     /// The largest frame that the server takes.
     pub frame_bytes: usize,
@@ -71,10 +72,12 @@ pub struct Joined<'a> {
     #[serde(borrow)]
     pub room: Cow<'a, str>,
     /// The version that what follows leads to.
+    #[serde(deserialize_with = "crate::integer")]
     pub version: Version,
     /// Its stamp.
     pub stamp: Stamp,
     /// The highest number settled for this client.
+    #[serde(deserialize_with = "crate::integer")]
     pub last: u64,
     /// Whether the room knew the client.
     pub known: bool,
@@ -114,8 +117,10 @@ pub struct Patch<'a> {
     #[serde(borrow)]
     pub room: Cow<'a, str>,
     /// The version before the first change.
+    #[serde(deserialize_with = "crate::integer")]
     pub from: Version,
     /// The version after the last.
+    #[serde(deserialize_with = "crate::integer")]
     pub to: Version,
     /// The stamp of `to`.
     pub stamp: Stamp,
@@ -146,6 +151,7 @@ pub struct Reject<'a> {
     #[serde(borrow)]
     pub room: Cow<'a, str>,
     /// The action's number.
+    #[serde(deserialize_with = "crate::integer")]
     pub number: u64,
     /// Why.
     pub error: WireError,
@@ -159,8 +165,10 @@ pub struct Later<'a> {
     #[serde(borrow)]
     pub room: Cow<'a, str>,
     /// The action's number, to be sent again.
+    #[serde(deserialize_with = "crate::integer")]
     pub number: u64,
     /// When to send it again.
+    #[serde(deserialize_with = "crate::integer")]
     pub after_ms: u64,
     /// Why.
     pub error: WireError,
@@ -218,7 +226,9 @@ impl<'a> Down<'a> {
         struct Ack<'a> {
             #[serde(borrow)]
             room: Cow<'a, str>,
+            #[serde(deserialize_with = "crate::integer")]
             number: u64,
+            #[serde(deserialize_with = "crate::integer")]
             version: Version,
         }
         #[derive(Deserialize)]

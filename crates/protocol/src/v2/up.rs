@@ -83,17 +83,17 @@ struct Fields<'a> {
     client: Option<ClientId>,
     #[serde(default)]
     cursor: Option<Cursor>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::maybe_integer")]
     born: Option<Version>,
     #[serde(default)]
     token: Option<Token>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::maybe_integer")]
     number: Option<u64>,
     #[serde(borrow, default)]
     channel: Option<Cow<'a, str>>,
     #[serde(borrow, default, deserialize_with = "present")]
     action: Option<&'a RawValue>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::maybe_integer")]
     version: Option<Version>,
     #[serde(borrow, default)]
     text: Option<Cow<'a, str>>,

@@ -1,0 +1,6 @@
+//! The test vectors (`vectors/`), against the client.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod vectors {
+    mod messages;
+}

@@ -1,0 +1,8 @@
+//! The test vectors (`vectors/`), against the room.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod vectors {
+    pub(crate) mod app;
+    mod messages;
+    pub(crate) mod server;
+}

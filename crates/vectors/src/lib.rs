@@ -1,0 +1,30 @@
+//! The test vectors of the protocol (`vectors/` at the root of the repository), for the tests of this repository. `vectors/README.md` says
+//! what the files mean; here they are read, strictly: a field that is not known is a fault of the file.
+
+mod app;
+mod dialogue;
+mod message;
+
+pub use app::{Action, Todo, TodoList, apply, tables};
+pub use dialogue::{Dialogue, Fate, Need, Settled, Shows, Side, Step, dialogues};
+pub use message::{Answer, First, FirstAnswer, Ids, Invalid, Messages, NewId, Text, Valid, down, ids, up, v1};
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::de::DeserializeOwned;
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../vectors")
+}
+
+/// Reads a file of vectors.
+///
+/// # Panics
+///
+/// It cannot be read: the tests that need it must fail.
+#[allow(clippy::panic)]
+fn load<T: DeserializeOwned>(path: &Path) -> T {
+    let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
