@@ -4,7 +4,7 @@
 // for, in order. SPEC section 9 is its text, and the Rust crate `partysync-client` its twin.
 
 import { errorOf, type WireError } from "./error.js";
-import { hex } from "./ids.js";
+import { hex } from "./hex.js";
 import {
   ACTION_BYTES,
   type Cursor,

@@ -3,10 +3,10 @@
 import { Link, type Rider } from "./link.js";
 import type { Down, Welcome } from "./protocol.js";
 import { BROKEN, isFinal, Redial, type WebSocketClass } from "./redial.js";
-import { Room } from "./room.js";
+import { Room, type RoomOptions } from "./room.js";
 import { type Ride, type Token, type Transport, whenBack } from "./transport.js";
 
-export interface ConnectionOptions {
+export interface ConnectionOptions extends RoomOptions {
   /** What stands before party and room in a URL; `parties` unless the server says otherwise. */
   readonly prefix?: string;
   /** Proves who this is, to the server's doors: a parameter of each URL, and a part of each join. */
@@ -33,8 +33,8 @@ interface Place {
 export class Connection implements Transport {
   readonly server: string;
   readonly token: Token | undefined;
+  readonly #options: ConnectionOptions;
   readonly #base: string;
-  readonly #query: Readonly<Record<string, string>>;
   readonly #WebSocket: WebSocketClass;
   readonly isOver = false;
   readonly #rooms = new Map<string, Room>();
@@ -48,8 +48,8 @@ export class Connection implements Transport {
     const { origin, server } = originOf(host);
     this.server = server;
     this.token = options.token;
+    this.#options = options;
     this.#base = `${origin}/${options.prefix ?? "parties"}`;
-    this.#query = options.query ?? {};
     const sockets = options.WebSocket ?? globalThis.WebSocket ?? NoWebSocket;
     this.#WebSocket = sockets as WebSocketClass;
     whenBack(() => {
@@ -63,7 +63,7 @@ export class Connection implements Transport {
   /** A room. The same one for the same names, which may hold any characters. */
   room(party: string, room: string): Room {
     const name = `${encodeURIComponent(party)}/${encodeURIComponent(room)}`;
-    const known = this.#rooms.get(name) ?? new Room(name, this);
+    const known = this.#rooms.get(name) ?? new Room(name, this, this.#options);
     this.#rooms.set(name, known);
     return known;
   }
@@ -166,7 +166,7 @@ export class Connection implements Transport {
 
   async #url(room: string): Promise<string> {
     const token = typeof this.token === "function" ? await this.token() : this.token;
-    const query = new URLSearchParams({ ...this.#query, ...(token ? { token } : {}) }).toString();
+    const query = new URLSearchParams({ ...this.#options.query, ...(token ? { token } : {}) }).toString();
     return `${this.#base}/${room}${query && `?${query}`}`;
   }
 }

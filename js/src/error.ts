@@ -1,6 +1,6 @@
 // Errors as they travel (SPEC section 10).
 
-import { ERRORS, type ErrorCode, type Fault, type Retry } from "./errors.js";
+import type { ErrorCode, Fault, Retry } from "./errors.js";
 
 /** An error as it travels (SPEC 10.1). */
 export interface WireError {
@@ -16,7 +16,15 @@ export interface WireError {
   readonly retry: Retry;
 }
 
-/** An error of the catalogue, with the text that somebody else gave it, if any. */
-export function errorOf(code: ErrorCode, text = ""): WireError {
-  return { code, ...ERRORS[code], text: text || ERRORS[code].text };
+/** Those that a client finds by itself, as the catalogue has them: all of it would be much for a page to load. */
+export const OWN = {
+  not_allowed: "You may not enter this room.",
+  bad_action: "This action is not one the room knows.",
+  too_large: "The message is larger than the room takes.",
+  client_unknown: "The room does not know this client any more.",
+} as const satisfies Partial<Record<ErrorCode, string>>;
+
+/** An error of the client's own finding, with the text that somebody else gave it, if any. */
+export function errorOf(code: keyof typeof OWN, text = ""): WireError {
+  return { code, text: text || OWN[code], fault: "client", retry: "never" };
 }

@@ -41,19 +41,34 @@ export type ErrorCode = keyof typeof ERRORS;
  * delay of this many milliseconds, from and to; `done`: it wanted to go; `unchanged`: not before something has changed.
  */
 export const CLOSE_CODES = [
-  { from: 1000, to: 1000, meaning: "done", comeBack: "done" },
-  { from: 1001, to: 1001, meaning: "the server's room moved", comeBack: [0, 5000] },
-  { from: 1002, to: 1002, meaning: "not WebSocket", comeBack: [5000, 30000] },
-  { from: 1003, to: 1003, meaning: "binary frame that the app does not take, on version 2", comeBack: [5000, 30000] },
-  { from: 1006, to: 1006, meaning: "the connection broke", comeBack: [0, 5000] },
-  { from: 1007, to: 1007, meaning: "not UTF-8", comeBack: [5000, 30000] },
-  { from: 1008, to: 1008, meaning: "not allowed", comeBack: "unchanged" },
-  { from: 1009, to: 1009, meaning: "frame too large", comeBack: [5000, 30000] },
-  { from: 1011, to: 1011, meaning: "the server's fault", comeBack: [5000, 30000] },
-  { from: 1012, to: 1012, meaning: "restart", comeBack: [0, 5000] },
-  { from: 1013, to: 1013, meaning: "overloaded", comeBack: [5000, 30000] },
-  { from: 1014, to: 1014, meaning: "bad gateway", comeBack: [5000, 30000] },
-  { from: 4400, to: 4400, meaning: "the client broke the protocol, or a door refused with 400", comeBack: "unchanged" },
-  { from: 4410, to: 4410, meaning: "the room was deleted, or a door refused with 410", comeBack: "unchanged" },
-  { from: 4401, to: 4499, meaning: "a door refused (13.4) with the status that is 4000 less", comeBack: "unchanged" },
+  // done
+  { from: 1000, to: 1000, comeBack: "done" },
+  // the server's room moved
+  { from: 1001, to: 1001, comeBack: [0, 5000] },
+  // not WebSocket
+  { from: 1002, to: 1002, comeBack: [5000, 30000] },
+  // binary frame that the app does not take, on version 2
+  { from: 1003, to: 1003, comeBack: [5000, 30000] },
+  // the connection broke
+  { from: 1006, to: 1006, comeBack: [0, 5000] },
+  // not UTF-8
+  { from: 1007, to: 1007, comeBack: [5000, 30000] },
+  // not allowed
+  { from: 1008, to: 1008, comeBack: "unchanged" },
+  // frame too large
+  { from: 1009, to: 1009, comeBack: [5000, 30000] },
+  // the server's fault
+  { from: 1011, to: 1011, comeBack: [5000, 30000] },
+  // restart
+  { from: 1012, to: 1012, comeBack: [0, 5000] },
+  // overloaded
+  { from: 1013, to: 1013, comeBack: [5000, 30000] },
+  // bad gateway
+  { from: 1014, to: 1014, comeBack: [5000, 30000] },
+  // the client broke the protocol, or a door refused with 400
+  { from: 4400, to: 4400, comeBack: "unchanged" },
+  // the room was deleted, or a door refused with 410
+  { from: 4410, to: 4410, comeBack: "unchanged" },
+  // a door refused (13.4) with the status that is 4000 less
+  { from: 4401, to: 4499, comeBack: "unchanged" },
 ] as const;

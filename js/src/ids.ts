@@ -1,18 +1,17 @@
-// Ids that client and server derive alike (SPEC 5.6), and client ids.
+// Ids that actions make, derived alike by client and server (SPEC 5.6): for predictions. An entry of its own, since few need it.
 
-const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0"));
+import { hex } from "./hex.js";
+import type { Prediction } from "./view.js";
 
-/** Lower-case hex digits. */
-export function hex(bytes: Uint8Array): string {
-  return Array.from(bytes, (byte) => HEX[byte]).join("");
+/**
+ * The id that the server's `new_id` makes as the `index`-th of the action that is predicted, counted from 0; or made, if the action keeps
+ * its number. An action that is sent again under another number makes others.
+ */
+export function newId(prediction: Prediction, index = 0): string {
+  return idOf(seedOf(prediction.client, prediction.number), index);
 }
 
-/** Whether a text is 32 lower-case hex digits, as a client id is. */
-export function isClientId(value: unknown): value is string {
-  return typeof value === "string" && /^[0-9a-f]{32}$/.test(value);
-}
-
-/** What the ids that an action makes are derived from: the client's id and the action's number. */
+/** @internal What the ids that an action makes are derived from: the client's id and the action's number. */
 export function seedOf(client: string, number: number): Uint8Array {
   const bytes = new Uint8Array(24);
   for (let i = 0; i < 16; i++) bytes[i] = Number.parseInt(client.slice(2 * i, 2 * i + 2), 16);
@@ -20,8 +19,8 @@ export function seedOf(client: string, number: number): Uint8Array {
   return sha256(bytes);
 }
 
-/** The id that an action makes as its `index`-th, counted from 0. */
-export function newId(seed: Uint8Array, index: number): string {
+/** @internal */
+export function idOf(seed: Uint8Array, index: number): string {
   const bytes = new Uint8Array(36);
   bytes.set(seed);
   new DataView(bytes.buffer).setUint32(32, index);
@@ -44,7 +43,7 @@ const PRIMES = primes(64);
 const ROUND = PRIMES.map((prime) => fraction(Math.cbrt(prime)));
 const START = PRIMES.slice(0, 8).map((prime) => fraction(Math.sqrt(prime)));
 
-/** SHA-256 (FIPS 180-4). The browser's own is asynchronous and missing on pages without TLS; a prediction can't wait. */
+/** @internal SHA-256 (FIPS 180-4). The browser's own is asynchronous and missing on pages without TLS; a prediction can't wait. */
 export function sha256(message: Uint8Array): Uint8Array {
   const blocks = Math.ceil((message.length + 9) / 64);
   const padded = new Uint8Array(blocks * 64);

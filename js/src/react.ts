@@ -6,7 +6,7 @@ import type { Channel } from "./channel.js";
 import type { SocketLike } from "./link.js";
 import { roomOf } from "./own.js";
 import type { Id } from "./protocol.js";
-import { type ChannelOptions, Room, type Sent, type Status } from "./room.js";
+import { type ChannelOptions, IDLE, Room, type Sent, type Status } from "./room.js";
 import type { Reducer } from "./view.js";
 
 /** What names a room: itself, or the socket that it is on. */
@@ -16,8 +16,6 @@ type Options = Pick<ChannelOptions<never, never>, "rows" | "actions">;
 
 /** What a page that is rendered on a server shows. */
 const NOTHING: readonly never[] = Object.freeze([]);
-
-const IDLE: Status = Object.freeze({ connection: "idle", pending: 0, problems: NOTHING });
 
 /**
  * A channel's rows, kept up to date, and how to ask for an action. `reducer` shows an action before the room has run it; one that is

@@ -1,14 +1,13 @@
 // A room as an app holds it: its rows, what is pending, how it is connected.
 
 import { Channel } from "./channel.js";
-import { Client, type Effect, type Event, type Fate, type Pending, type State } from "./client.js";
-import { errorOf, type WireError } from "./error.js";
-import { hex } from "./ids.js";
-import type { Rider } from "./link.js";
-import { type Down, encode, type Json, type Welcome } from "./protocol.js";
-import { BROKEN, delay, isFinal } from "./redial.js";
+import type { Fate, Pending } from "./client.js";
+import { type Audience, type Connected, Driver, type Handed, type Home, type Shown, unref } from "./driver.js";
+import type { WireError } from "./error.js";
+import { hex, random } from "./hex.js";
+import type { Json } from "./protocol.js";
 import { Table } from "./table.js";
-import type { Ride, Transport } from "./transport.js";
+import type { Transport } from "./transport.js";
 import { type Reducer, type Shape, type Source, View } from "./view.js";
 
 /** How long a room that nobody looks at is held, in case somebody looks again. */
@@ -16,9 +15,6 @@ const LINGER_MS = 5_000;
 
 /** Problems that are kept to be shown. Past it the oldest goes. */
 const PROBLEMS = 20;
-
-/** Who was live for so long has not failed before. */
-const GOOD_MS = 5_000;
 
 /** The room took an action; its rows are on their way. */
 export interface Accepted {
@@ -50,11 +46,15 @@ export interface Status {
    * `idle`: nobody uses the room. `connecting`: for the first time. `live`: changes come in. `offline`: the connection is lost; it is
    * tried again. `refused`: the room may not be entered; `reconnect()` tries again.
    */
-  readonly connection: "idle" | "connecting" | "live" | "offline" | "refused";
+  readonly connection: "idle" | Connected;
   /** Why it was refused. */
-  readonly refusal?: WireError;
+  readonly refusal?: WireError | undefined;
   /** Actions whose fate is open. */
   readonly pending: number;
+  /** Whether rows and open actions outlive a reload: `kept` on this device, or in `memory` alone. */
+  readonly storage: "kept" | "memory";
+  /** Why they don't, though they were meant to. */
+  readonly storageProblem?: string | undefined;
   /** The last ones, newest last. */
   readonly problems: readonly Problem[];
 }
@@ -75,46 +75,63 @@ export interface ChannelOptions<R, A> {
   readonly actions?: readonly string[] | undefined;
 }
 
+export interface RoomOptions {
+  /** False: nothing is kept on this device. Otherwise rows and open actions are, where IndexedDB and Web Locks are to be had. */
+  readonly storage?: boolean | undefined;
+  /** Who uses it: what is kept for one is not shown to another. */
+  readonly user?: string | undefined;
+}
+
 interface Waiting {
   accepted(what: Accepted | Fate): void;
   settled(fate: Fate): void;
 }
 
+type AnyChannel = Channel<never, never>;
+
 const NO_REDUCER = {};
 
-const IDLE: Status = Object.freeze({ connection: "idle", pending: 0, problems: [] });
+export const IDLE: Status = Object.freeze({ connection: "idle", pending: 0, storage: "memory", problems: [] });
+
+const NOTHING: Shown = { client: "", last: 0, tables: new Map(), pending: [] };
 
 export class Room {
   /** `party/room`. */
   readonly name: string;
   readonly #transport: Transport;
-  #client: Client;
-  #state: State;
+  /** The room's name among all that are kept on this device. Undefined: nothing is kept. */
+  readonly #key: string | undefined;
   #status: Status = IDLE;
-  #ride: Ride | undefined;
-  /** Counts the sockets' comings and goings, so that a token that comes late is not used for another one. */
-  #socket = 0;
+  #shown: Shown = NOTHING;
+  /** Actions that nobody has taken yet, or that the leader was handed. */
+  readonly #handed = new Map<string, Handed>();
+  /** Undefined until what keeps rooms is loaded. */
+  #home: Home | undefined;
+  /** Counts the comings and goings. */
+  #visit = 0;
   #users = 0;
   #linger: ReturnType<typeof setTimeout> | undefined;
-  #tick: ReturnType<typeof setTimeout> | undefined;
-  #back: ReturnType<typeof setTimeout> | undefined;
-  #failures = 0;
-  #liveAt = 0;
   readonly #waiting = new Map<string, Waiting>();
-  /** By shape and name, then by reducer: what nobody uses any more can go, reducers written inside of components above all. */
-  readonly #channels = new Map<string, WeakMap<object, Channel<never, never>>>();
+  /** By what they are, then by reducer: what nobody uses any more can go, reducers written inside of components above all. */
+  readonly #channels = new Map<string, WeakMap<object, AnyChannel>>();
   /** Those that somebody listens to, and by how many. */
-  readonly #shown = new Map<Channel<never, never>, number>();
+  readonly #listened = new Map<AnyChannel, number>();
   readonly #listeners = new Set<() => void>();
   readonly #messages = new Set<(text: string) => void>();
   readonly #settled = new Set<(settled: Settled) => void>();
 
   /** @internal Rooms come from `connect(...).room(...)` and `roomOf(socket)`. */
-  constructor(name: string, transport: Transport) {
+  constructor(name: string, transport: Transport, { storage = true, user = "" }: RoomOptions = {}) {
     this.name = name;
     this.#transport = transport;
-    this.#client = new Client(name, random());
-    this.#state = this.#client.save();
+    const isKept = storage && typeof indexedDB !== "undefined";
+    this.#key = isKept ? JSON.stringify([transport.server, name, user]) : undefined;
+    if (isKept && !canChoose()) {
+      this.#key = undefined;
+      // Two tabs must not be one client, and without locks they can't agree who is.
+      this.#set({ storageProblem: "This browser, or a page without TLS, has no Web Locks." });
+    }
+    if (this.#key === undefined) this.#home = new Driver(name, transport, this.#audience());
   }
 
   /** How it stands with the room. The same object until something of it changes. */
@@ -132,44 +149,47 @@ export class Room {
     };
   }
 
-  /** A channel. The same one for the same name, reducer and shape. */
+  /** A channel. The same one for the same name and options. */
   channel<R, A = unknown>(name: string, options: ChannelOptions<R, A> = {}): Channel<R, A> {
     const shape = options.rows ?? "tuples";
     const actions = options.actions ?? [name];
     const key = JSON.stringify([shape, name, actions]);
-    const made = this.#channels.get(key) ?? new WeakMap<object, Channel<never, never>>();
+    const made = this.#channels.get(key) ?? new WeakMap<object, AnyChannel>();
     this.#channels.set(key, made);
     const reducer = options.reducer ?? NO_REDUCER;
     const known = made.get(reducer) as unknown as Channel<R, A> | undefined;
     if (known !== undefined) return known;
     const host = {
       source: () => this.#source(name, actions),
-      use: () => this.#show(channel as unknown as Channel<never, never>),
+      use: () => this.#listen(channel as unknown as AnyChannel),
       send: (action: unknown) => this.send(name, action),
     };
     const channel: Channel<R, A> = new Channel<R, A>(host, new View<R>(shape, options.reducer as Reducer<R, never>));
-    made.set(reducer, channel as unknown as Channel<never, never>);
+    made.set(reducer, channel as unknown as AnyChannel);
     return channel;
   }
 
   /** Asks for an action of a channel. */
   send(channel: string, action: unknown): Sent {
     const key = hex(random());
-    let waiting: Waiting | undefined;
     const accepted = new Promise<Accepted | Fate>((resolve) => {
-      waiting = { accepted: resolve, settled: () => {} };
+      this.#waiting.set(key, { accepted: resolve, settled: () => {} });
     });
     const sent = new Promise<Fate>((resolve) => {
-      this.#waiting.set(key, { accepted: waiting?.accepted ?? (() => {}), settled: resolve });
+      const early = this.#waiting.get(key)?.accepted ?? resolve;
+      this.#waiting.set(key, { accepted: early as Waiting["accepted"], settled: resolve });
     });
-    this.#handle({ type: "act", channel, action, key });
+    const handed = { key, channel, action, at: Date.now() };
+    this.#handed.set(key, handed);
+    this.#home?.act(handed);
+    this.#changed();
     this.#attend();
     return Object.assign(sent, { accepted });
   }
 
   /** Sends a text to the app's own code in the room (`on_message`). Without a connection it is lost. */
   say(text: string): void {
-    this.#handle({ type: "say", text });
+    this.#home?.say(text);
   }
 
   /** Calls back with each text that the app's own code in the room sends. */
@@ -191,11 +211,12 @@ export class Room {
 
   /** Tries again at once, after a refusal too. */
   reconnect(): void {
-    clearTimeout(this.#back);
-    if (this.#users === 0 && this.#state.pending.length === 0) return;
-    if (this.#status.connection === "refused") this.#leave();
-    if (this.#ride === undefined) this.#enter();
-    else this.#ride.reconnect("socket");
+    if (this.#status.connection !== "idle") this.#home?.reconnect();
+  }
+
+  /** Removes all that is kept of a room that is in use, on this device, open actions too, and takes the rows from the server anew. */
+  forget(): void {
+    void this.#home?.forget();
   }
 
   /** Holds the room, as listening to it does, until what it returns is called. */
@@ -211,167 +232,126 @@ export class Room {
     };
   }
 
-  #show(channel: Channel<never, never>): () => void {
-    this.#shown.set(channel, (this.#shown.get(channel) ?? 0) + 1);
+  #listen(channel: AnyChannel): () => void {
+    this.#listened.set(channel, (this.#listened.get(channel) ?? 0) + 1);
     const leave = this.hold();
     return () => {
-      const others = (this.#shown.get(channel) ?? 1) - 1;
-      if (others > 0) this.#shown.set(channel, others);
-      else this.#shown.delete(channel);
+      const others = (this.#listened.get(channel) ?? 1) - 1;
+      if (others > 0) this.#listened.set(channel, others);
+      else this.#listened.delete(channel);
       leave();
     };
   }
 
   #source(channel: string, actions: readonly string[]): Source {
-    const { client, tables, pending } = this.#state;
-    return {
-      client,
-      table: tables.get(channel) ?? Table.EMPTY,
-      pending: pending.filter((p) => actions.includes(p.channel)),
-    };
+    const { client, tables } = this.#shown;
+    const pending = this.#pending().filter((p) => actions.includes(p.channel));
+    return { client, table: tables.get(channel) ?? Table.EMPTY, pending };
+  }
+
+  /** What is pending, and behind it what nobody has taken yet. */
+  #pending(): readonly Pending[] {
+    const { pending, last } = this.#shown;
+    if (this.#handed.size === 0) return pending;
+    const keys = new Set(pending.map((p) => p.key));
+    const rest = [...this.#handed.values()].filter(({ key }) => !keys.has(key));
+    const asPending = (handed: Handed, i: number): Pending => ({
+      ...handed,
+      action: handed.action as Json,
+      number: last + i + 1,
+      sent: false,
+      appliedAt: null,
+    });
+    return [...pending, ...rest.map(asPending)];
   }
 
   /** Enters the room if somebody wants something of it, and leaves it a while after nobody does. */
   #attend(): void {
     clearTimeout(this.#linger);
-    const isWanted = this.#users > 0 || (this.#state.pending.length > 0 && !this.#transport.isOver);
-    if (isWanted && this.#status.connection === "idle") this.#enter();
-    else if (!isWanted && this.#status.connection !== "idle") {
+    const isWanted = this.#users > 0 || (this.#status.pending > 0 && !this.#transport.isOver);
+    const isIn = this.#status.connection !== "idle";
+    if (isWanted && !isIn) void this.#enter();
+    else if (!isWanted && isIn) {
       this.#linger = setTimeout(() => this.#leave(), LINGER_MS);
       unref(this.#linger);
     }
   }
 
-  #enter(): void {
+  async #enter(): Promise<void> {
+    const visit = ++this.#visit;
     this.#set({ connection: "connecting" });
-    this.#ride = this.#transport.add(this.#rider());
+    // A socket that says nothing is taken for one of version 1.
+    this.#transport.greet?.();
+    if (this.#key !== undefined) {
+      const home = await this.#keptHome(this.#key);
+      if (visit !== this.#visit) return;
+      this.#home = home;
+      for (const handed of this.#handed.values()) home.act(handed);
+    }
+    this.#home?.enter();
+  }
+
+  /** A home that keeps, in a part of the package that a page loads when it needs it; or one that does not, and says why. */
+  async #keptHome(key: string): Promise<Home> {
+    const [name, transport, audience] = [this.name, this.#transport, this.#audience()];
+    try {
+      const { Kept } = await import("./kept.js");
+      return new Kept(key, name, transport, audience);
+    } catch (why) {
+      audience.kept(false, why);
+      return new Driver(name, transport, audience);
+    }
   }
 
   #leave(): void {
-    for (const timer of [this.#linger, this.#tick, this.#back]) clearTimeout(timer);
-    this.#ride?.send(encode({ type: "leave", room: this.name }));
-    this.#ride?.end();
-    this.#ride = undefined;
-    this.#socket += 1;
-    this.#handle({ type: "closed" });
+    const home = this.#home;
+    this.#visit += 1;
+    if (this.#key !== undefined) this.#home = undefined;
     this.#set({ connection: "idle" });
+    void home?.leave();
   }
 
-  #rider(): Rider {
+  #audience(): Audience {
+    const visit = this.#visit;
+    // What is late from a home that was left is not shown.
+    const isOn = () => this.#key === undefined || visit === this.#visit;
     return {
-      room: this.name,
-      opened: (welcome) => void this.#opened(welcome),
-      heard: (down) => this.#heard(down),
-      closed: (code, reason) => this.#closed(code, reason),
+      changed: (shown) => {
+        if (!isOn()) return;
+        this.#shown = shown;
+        this.#changed();
+      },
+      connected: (connection, refusal) =>
+        isOn() && this.#status.connection !== "idle" && this.#set({ connection, refusal }),
+      accepted: (key) => this.#waiting.get(key)?.accepted({ status: "accepted" }),
+      settled: (key, fate, pending, isOthers) => this.#tell(key, fate, pending, isOthers === true),
+      message: (text) => {
+        for (const listener of [...this.#messages]) listener(text);
+      },
+      failed: (error) => this.#problem({ error, at: Date.now() }),
+      kept: (isKept, why) => {
+        this.#set({ storage: isKept ? "kept" : "memory", storageProblem: isKept ? undefined : String(why) });
+      },
     };
   }
 
-  async #opened(welcome: Welcome): Promise<void> {
-    const socket = ++this.#socket;
-    const { token } = this.#transport;
-    try {
-      const proof = await (typeof token === "function" ? token() : token);
-      if (socket !== this.#socket) return;
-      if (proof !== undefined) this.#handle({ type: "token", token: proof });
-    } catch {
-      if (socket === this.#socket) this.#comeBack("room");
-      return;
-    }
-    this.#handle({ type: "opened", welcome });
-  }
-
-  #heard(down: Down | undefined): void {
-    // The answer to a `leave` of before.
-    if (down?.type === "left" && !down.error) return;
-    this.#handle({ type: "down", down });
-    if (this.#client.isLive && this.#status.connection !== "live") {
-      this.#liveAt = Date.now();
-      this.#set({ connection: "live" });
-    }
-  }
-
-  #closed(code: number, reason: string): void {
-    this.#socket += 1;
-    clearTimeout(this.#back);
-    this.#handle({ type: "closed" });
-    if (isFinal(code)) this.#refuse(errorOf("not_allowed", reason));
-    else if (this.#status.connection !== "refused") this.#set({ connection: "offline" });
-  }
-
-  #refuse(refusal: WireError): void {
-    this.#ride?.end();
-    this.#ride = undefined;
-    this.#problem({ error: refusal, at: Date.now() });
-    this.#set({ connection: "refused", refusal });
-  }
-
-  #handle(event: Event): void {
-    const effects = this.#client.handle({ now: Date.now(), random: random() }, event);
-    this.#state = this.#client.save();
-    const fates: (() => void)[] = [];
-    for (const effect of effects) this.#carryOut(effect, fates);
-    if (effects.some((e) => e.type === "changed")) this.#changed();
-    // After what is shown, so that whoever waited finds it there.
-    for (const tell of fates) tell();
-  }
-
-  #carryOut(effect: Effect, fates: (() => void)[]): void {
-    switch (effect.type) {
-      case "send":
-        this.#ride?.send(effect.frame);
-        break;
-      case "accepted":
-        this.#waiting.get(effect.key)?.accepted({ status: "accepted" });
-        break;
-      case "settled":
-        fates.push(() => this.#tell(effect.key, effect.pending, effect.fate));
-        break;
-      case "refused":
-        fates.push(() => this.#tell(effect.key, undefined, { status: "rejected", error: effect.error }));
-        break;
-      case "message":
-        for (const listener of [...this.#messages]) listener(effect.text);
-        break;
-      case "error":
-        this.#problem({ error: effect.error, at: Date.now() });
-        break;
-      case "reconnect":
-        this.#comeBack(effect.scope);
-        break;
-      case "left":
-        this.#refuse(effect.error);
-        break;
-      case "tick_at":
-        clearTimeout(this.#tick);
-        this.#tick = setTimeout(() => this.#handle({ type: "tick" }), effect.at - Date.now());
-        unref(this.#tick);
-        break;
-      case "changed":
-        break;
-    }
-  }
-
-  /** Not at once, whatever was wrong: it may be wrong again. */
-  #comeBack(scope: "socket" | "room"): void {
-    if (Date.now() - this.#liveAt > GOOD_MS) this.#failures = 0;
-    this.#set({ connection: "offline" });
-    clearTimeout(this.#back);
-    this.#back = setTimeout(() => this.#ride?.reconnect(scope), delay(BROKEN, this.#failures, Math.random()));
-    this.#failures += 1;
-  }
-
-  #tell(key: string, pending: Pending | undefined, fate: Fate): void {
+  #tell(key: string, fate: Fate, pending: Pending | undefined, isOthers: boolean): void {
     const waiting = this.#waiting.get(key);
     this.#waiting.delete(key);
+    this.#handed.delete(key);
     waiting?.accepted(fate);
     waiting?.settled(fate);
-    if (fate.status !== "synced") {
+    // Each tab shows what became of its own actions, and the leader of those whose tab is gone.
+    if (fate.status !== "synced" && (waiting !== undefined || !isOthers)) {
       const about = pending === undefined ? {} : { action: pending.action, channel: pending.channel };
       this.#problem({ error: fate.error, at: Date.now(), status: fate.status, ...about });
     }
-    if (pending !== undefined) {
-      for (const listener of [...this.#settled]) listener({ channel: pending.channel, action: pending.action, fate });
-    }
+    if (pending === undefined) return;
+    const settled = { channel: pending.channel, action: pending.action, fate };
+    // When the rows that belong to it are there.
+    queueMicrotask(() => {
+      for (const listener of [...this.#settled]) listener(settled);
+    });
   }
 
   #problem(problem: Problem): void {
@@ -381,27 +361,22 @@ export class Room {
   /** Rows and status change for all at once. */
   #changed(): void {
     const told: (() => void)[] = [];
-    for (const channel of this.#shown.keys()) told.push(...channel.changed());
-    this.#set({ pending: this.#state.pending.length });
+    for (const channel of this.#listened.keys()) told.push(...channel.changed());
+    this.#set({ pending: this.#pending().length });
     for (const listener of told) listener();
-    if (this.#state.pending.length === 0) this.#attend();
+    if (this.#status.pending === 0) this.#attend();
   }
 
   #set(change: Partial<Status>): void {
-    const { refusal, ...rest } = { ...this.#status, ...change };
-    const next: Status = rest.connection === "refused" && refusal !== undefined ? { ...rest, refusal } : rest;
-    const keys = Object.keys({ ...this.#status, ...next }) as (keyof Status)[];
+    const next: Status = { ...this.#status, ...change };
+    const keys = Object.keys(next) as (keyof Status)[];
     if (keys.every((key) => this.#status[key] === next[key])) return;
     this.#status = Object.freeze(next);
     for (const listener of [...this.#listeners]) listener();
   }
 }
 
-function random(): Uint8Array {
-  return crypto.getRandomValues(new Uint8Array(16));
-}
-
-/** In Node a timer alone is no reason to go on. */
-function unref(timer: unknown): void {
-  (timer as { unref?: () => void }).unref?.();
+/** Whether tabs can choose a leader here. */
+function canChoose(): boolean {
+  return globalThis.navigator?.locks !== undefined && typeof BroadcastChannel !== "undefined";
 }

@@ -17,6 +17,8 @@ export interface Transport {
   readonly token?: Token | undefined;
   /** Nothing will come of it any more. */
   readonly isOver: boolean;
+  /** Says what is spoken here, though no room is entered yet. */
+  greet?(): void;
   /** Brings a room to a socket, whenever there is one, until it is taken off. */
   add(rider: Rider): Ride;
 }
@@ -45,6 +47,10 @@ export class OwnSocket implements Transport {
 
   get isOver(): boolean {
     return this.#socket.readyState === CLOSED && this.#socket.shouldReconnect !== true;
+  }
+
+  greet(): void {
+    this.#opened();
   }
 
   add(rider: Rider): Ride {

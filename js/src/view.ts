@@ -1,16 +1,16 @@
 // A channel as the user sees it: confirmed rows with pending actions on top (SPEC 9.1).
 
 import type { Pending } from "./client.js";
-import { newId, seedOf } from "./ids.js";
 import type { Id, Json, Row } from "./protocol.js";
 import { isSame, type Table } from "./table.js";
 
-/** What a prediction may need beside rows and action: both are the same each time it is made again. */
+/** What a prediction may need beside rows and action: the same each time it is made again, unless the action is sent again under another number. */
 export interface Prediction {
   /** When the action was asked for, in milliseconds since 1970. */
   readonly now: number;
-  /** The next id that the server's `new_id` will make in this action (SPEC 5.6), or did, if the action keeps its number. */
-  newId(): string;
+  /** Whose action it is, and its number: what `newId` of `partysync-client/ids` makes ids from. */
+  readonly client: string;
+  readonly number: number;
 }
 
 /** How an action will change a channel's rows. What it throws is taken as: that can't be foretold (SPEC 9.3). */
@@ -84,10 +84,9 @@ export class View<R> {
 
   #applied(rows: readonly R[], pending: Pending, client: string): readonly R[] {
     if (this.#reducer === undefined) return rows;
-    let index = 0;
-    const id = () => newId(seedOf(client, pending.number), index++);
+    const { action, at: now, number } = pending;
     try {
-      return this.#reducer([...rows], pending.action as never, { now: pending.at, newId: id });
+      return this.#reducer([...rows], action as never, { now, client, number });
     } catch {
       return rows;
     }

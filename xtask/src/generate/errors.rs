@@ -75,10 +75,11 @@ pub(super) fn typescript() -> String {
     out += " * delay of this many milliseconds, from and to; `done`: it wanted to go; `unchanged`: not before something has changed.\n */\n";
     out += "export const CLOSE_CODES = [\n";
     for close in CLOSE_CODES {
+        // In a comment: a page does not load it.
+        out += &format!("  // {}\n", close.meaning);
         let fields = [
             ("from", close.codes.start().to_string()),
             ("to", close.codes.end().to_string()),
-            ("meaning", format!("{:?}", close.meaning)),
             ("comeBack", typescript_come_back(close.come_back)),
         ];
         out += &entry("", &fields);

@@ -1,0 +1,494 @@
+// Rooms that are kept on the device, and shared among tabs: against a server that is the test.
+
+import { IDBObjectStore } from "fake-indexeddb";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+
+import type { Fate } from "../src/client.js";
+import type { Audience, Connected, Shown } from "../src/driver.js";
+import { Kept } from "../src/kept.js";
+import type { Rider } from "../src/link.js";
+import type { Down, Json } from "../src/protocol.js";
+import { Storage } from "../src/storage.js";
+import type { Ride, Transport } from "../src/transport.js";
+import { browser, type Locks, stored } from "./support/browser.js";
+import { joined, NOW, patch, ROOM, snapshot, total } from "./support/script.js";
+import { until } from "./support/todos.js";
+
+let locks: Locks;
+let tabs: Tab[];
+
+beforeEach(() => {
+  ({ locks } = browser());
+  tabs = [];
+});
+afterEach(async () => {
+  for (const tab of tabs) await tab.close();
+  vi.restoreAllMocks();
+  vi.unstubAllGlobals();
+});
+
+/** A tab: a home, what it told, and what it sent. */
+class Tab implements Transport, Audience {
+  readonly server = "server";
+  readonly isOver = false;
+  readonly home: Kept;
+  sent: Record<string, Json>[] = [];
+  shown: Shown | undefined;
+  connection: Connected | undefined;
+  keeps: boolean | undefined;
+  why: unknown;
+  fates: [key: string, fate: Fate["status"], isOthers: boolean][] = [];
+  texts: string[] = [];
+  #rider: Rider | undefined;
+  #isGone = false;
+
+  constructor(key = "room of ann") {
+    this.home = new Kept(key, ROOM, this, this);
+    this.home.enter();
+    tabs.push(this);
+  }
+
+  /** Joins, with these frames for an answer. */
+  async join(...frames: Json[]): Promise<void> {
+    const rider = await until(
+      () => this.#rider,
+      (r) => r !== undefined,
+    );
+    rider?.opened({ type: "welcome", version: 2, rooms: 1, ping_ms: 25_000, frame_bytes: 1 << 20 });
+    await until(
+      () => this.sent,
+      (sent) => sent.some((f) => f.type === "join"),
+    );
+    for (const frame of frames) this.say(frame);
+  }
+
+  say(frame: Json): void {
+    this.#rider?.heard(frame as unknown as Down);
+  }
+
+  act(key: string, payload = 1): void {
+    this.home.act({ key, channel: "counts", action: { type: "add", payload }, at: NOW });
+  }
+
+  async close(): Promise<void> {
+    if (!this.#isGone) await this.home.leave();
+    this.#isGone = true;
+  }
+
+  /** It is gone, without a word: what it still does is not to count. */
+  crash(): void {
+    this.#isGone = true;
+    this.#rider = undefined;
+    this.sent = [];
+    locks.crash();
+  }
+
+  get leads(): boolean {
+    return this.#rider !== undefined;
+  }
+
+  rows(): Json[] {
+    return (this.shown?.tables.get("counts")?.rows ?? []).map((row) => [row[0], row[1] as Json]);
+  }
+
+  actions(): Json[] {
+    return this.sent.flatMap((f) => (f.type === "action" ? [f.number ?? null] : []));
+  }
+
+  // As a transport.
+
+  add(rider: Rider): Ride {
+    this.#rider = rider;
+    const end = () => {
+      this.#rider = undefined;
+    };
+    return { send: (frame) => void this.sent.push(JSON.parse(frame)), reconnect: () => {}, end };
+  }
+
+  // As an audience.
+
+  changed(shown: Shown): void {
+    this.shown = shown;
+  }
+  connected(connection: Connected): void {
+    this.connection = connection;
+  }
+  accepted(): void {}
+  settled(key: string, fate: Fate, _: unknown, isOthers = false): void {
+    this.fates.push([key, fate.status, isOthers]);
+  }
+  message(text: string): void {
+    this.texts.push(text);
+  }
+  failed(): void {}
+  kept(isKept: boolean, why?: unknown): void {
+    this.keeps = isKept;
+    this.why = why;
+  }
+}
+
+const EMPTY = [joined(0, 0, true, true), snapshot([])];
+
+function ack(number: number, version: number): Json {
+  return { type: "ack", room: ROOM, number, version };
+}
+
+/** The open actions that are stored. */
+function queue(): Promise<Record<string, unknown>[]> {
+  return stored("pending", (store) => store.getAll());
+}
+
+test("rows, cursor and open actions are there after a reload, under the same id", async () => {
+  const before = new Tab();
+  await before.join(...EMPTY, patch(0, 1, [total(5), ["x", 1, NOW, NOW, null]]), patch(1, 2, [], ["x"]));
+  expect(before.keeps).toBe(true);
+  before.act("a");
+  await until(
+    () => before.actions(),
+    (sent) => sent.length === 1,
+  );
+  await before.close();
+  const after = new Tab();
+  await until(
+    () => after.rows(),
+    (rows) => rows.length === 1,
+  );
+  expect([after.rows(), after.shown?.pending.map(({ key }) => key)]).toEqual([[["total", 5]], ["a"]]);
+  await after.join(joined(2, 0, false, true));
+  const [first, again] = [before.sent, after.sent].map((sent) => sent.find((f) => f.type === "join"));
+  expect(again).toEqual({ ...first, born: 0, cursor: { version: 2, stamp: 102 } });
+  await until(
+    () => after.actions(),
+    (sent) => sent.length === 1,
+  );
+  expect(after.actions()).toEqual([1]);
+});
+
+test("SPEC 9.5: a number is not said before it is stored as sent", async () => {
+  const tab = new Tab();
+  await tab.join(...EMPTY);
+  let store = () => {};
+  const save = Storage.prototype.save;
+  const spy = vi.spyOn(Storage.prototype, "save").mockImplementation(async function (this: Storage, kept) {
+    await new Promise<void>((resolve) => {
+      store = resolve;
+    });
+    return await save.call(this, kept);
+  });
+  tab.act("a");
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  expect([tab.actions(), await queue()]).toEqual([[], []]);
+  spy.mockRestore();
+  store();
+  await until(
+    () => tab.actions(),
+    (sent) => sent.length === 1,
+  );
+  expect(await queue()).toMatchObject([{ key: "a", number: 1, sent: true }]);
+});
+
+test("SPEC 9.4: what a tab sent that crashed is sent again under its number, and its fate told to whoever leads", async () => {
+  const before = new Tab();
+  await before.join(...EMPTY);
+  before.act("a");
+  await until(
+    () => before.actions(),
+    (sent) => sent.length === 1,
+  );
+  before.crash();
+  const after = new Tab();
+  await after.join(joined(1, 1, false, true), patch(0, 1, [total(1)]));
+  await until(
+    () => after.actions(),
+    (sent) => sent.length === 1,
+  );
+  after.say(ack(1, 1));
+  expect(after.fates).toEqual([["a", "synced", false]]);
+  expect(after.shown?.pending).toEqual([]);
+  await after.close();
+  expect(await queue()).toEqual([]);
+});
+
+test("a cache that can't be read is thrown away, and the queue is not", async () => {
+  const before = new Tab();
+  await before.join(...EMPTY, patch(0, 1, [total(5)]));
+  before.act("a");
+  await until(
+    () => before.actions(),
+    (sent) => sent.length === 1,
+  );
+  await before.close();
+  const [key] = await stored("rows", (store) => store.getAllKeys());
+  await stored("rows", (store) => store.put([{ no: "row" }], key));
+  const after = new Tab();
+  await after.join();
+  expect(after.sent[0]).toMatchObject({ cursor: null, client: before.sent[0]?.client });
+  expect([after.rows(), after.shown?.pending.length]).toEqual([[], 1]);
+  for (const frame of [joined(1, 0, true, true), snapshot([total(5)])]) after.say(frame);
+  await after.close();
+  const third = new Tab();
+  await until(
+    () => third.rows(),
+    (rows) => rows.length === 1,
+  );
+});
+
+test("an open action that can't be read stays where it is, and those that can be go out", async () => {
+  const before = new Tab();
+  await before.join();
+  for (const key of ["a", "b"]) before.act(key);
+  await before.close();
+  const [first] = await stored("pending", (store) => store.getAllKeys());
+  await stored("pending", (store) => store.put({ from: "another world" }, first));
+  const after = new Tab();
+  await until(
+    () => after.shown?.pending.map(({ key }) => key),
+    (keys) => keys?.join() === "b",
+  );
+  await after.close();
+  expect(await queue()).toEqual([{ from: "another world" }, expect.objectContaining({ key: "b" })]);
+});
+
+test("SPEC 6.7: without its client's id what was never sent goes out under another, and of the rest the fate is unknown", async () => {
+  const before = new Tab();
+  await before.join(...EMPTY);
+  before.act("sent");
+  await until(
+    () => before.actions(),
+    (sent) => sent.length === 1,
+  );
+  before.say({ type: "left", room: ROOM, error: { code: "busy", text: "", fault: "server", retry: "later" } });
+  before.act("unsent");
+  await before.close();
+  await stored("clients", (store) => store.clear());
+  const after = new Tab();
+  await after.join(...EMPTY);
+  await until(
+    () => after.actions(),
+    (sent) => sent.length === 1,
+  );
+  expect([after.fates, after.actions()]).toEqual([[["sent", "unknown", false]], [1]]);
+  expect(after.sent[0]?.client).toMatch(/^[0-9a-f]{32}$/);
+  expect(after.sent[0]?.client).not.toBe(before.sent[0]?.client);
+  await after.close();
+  expect(await queue()).toMatchObject([{ key: "unsent", number: 1, sent: true }]);
+});
+
+test("storage that is refused is said, and the room works without", async () => {
+  vi.stubGlobal("indexedDB", {
+    open() {
+      throw new Error("SecurityError: a private window");
+    },
+  });
+  const tab = new Tab();
+  await tab.join(...EMPTY, patch(0, 1, [total(5)]));
+  expect([tab.keeps, String(tab.why), tab.rows()]).toEqual([
+    false,
+    "Error: SecurityError: a private window",
+    [["total", 5]],
+  ]);
+  tab.act("a");
+  expect(tab.actions()).toEqual([1]);
+});
+
+test("a disk that is full is said, and what waits for it goes out all the same", async () => {
+  const tab = new Tab();
+  await tab.join(...EMPTY);
+  vi.spyOn(Storage.prototype, "save").mockRejectedValue(new Error("QuotaExceededError"));
+  tab.act("a");
+  tab.act("b");
+  await until(
+    () => tab.actions(),
+    (sent) => sent.length === 2,
+  );
+  expect([tab.keeps, String(tab.why)]).toEqual([false, "Error: QuotaExceededError"]);
+});
+
+test("a follower shows what the leader does, and its actions go out once, through the leader", async () => {
+  const [leader, follower] = [new Tab(), new Tab()];
+  await leader.join(...EMPTY, patch(0, 1, [total(5), ["x", 1, NOW, NOW, null]]));
+  await until(
+    () => follower.rows(),
+    (rows) => rows.length === 2,
+  );
+  expect([follower.leads, follower.connection, follower.keeps]).toEqual([false, leader.connection, true]);
+  const kept = follower.shown?.tables.get("counts")?.row("total");
+  leader.say(patch(1, 2, [["y", 2, NOW, NOW, null]], ["x"]));
+  await until(
+    () => follower.rows(),
+    (rows) => rows.join().includes("y"),
+  );
+  expect(follower.rows()).toEqual(leader.rows());
+  expect(follower.shown?.tables.get("counts")?.row("total"), "the same object").toBe(kept);
+  follower.act("mine");
+  await until(
+    () => leader.actions(),
+    (sent) => sent.length === 1,
+  );
+  await until(
+    () => follower.shown?.pending.length,
+    (n) => n === 1,
+  );
+  leader.say(ack(1, 3));
+  leader.say(patch(2, 3, [total(6)]));
+  await until(
+    () => follower.fates,
+    (fates) => fates.length === 1,
+  );
+  await until(
+    () => follower.rows().join(),
+    (rows) => rows.includes("total,6"),
+  );
+  expect([follower.fates, leader.fates]).toEqual([[["mine", "synced", true]], [["mine", "synced", true]]]);
+  leader.say({ type: "message", room: ROOM, text: "hi" });
+  await until(
+    () => follower.texts,
+    (texts) => texts.join() === "hi",
+  );
+  const late = new Tab();
+  await until(
+    () => late.rows().join(),
+    (rows) => rows === leader.rows().join(),
+  );
+});
+
+test("when the leader goes, a follower leads with the same id, from where it stopped", async () => {
+  const [leader, follower] = [new Tab(), new Tab()];
+  await leader.join(...EMPTY, patch(0, 1, [total(5)]));
+  await until(
+    () => follower.rows(),
+    (rows) => rows.length === 1,
+  );
+  await leader.close();
+  await until(
+    () => follower.leads,
+    (leads) => leads,
+  );
+  await follower.join(joined(1, 0, false, true));
+  expect(follower.sent[0]).toMatchObject({ client: leader.sent[0]?.client, cursor: { version: 1, stamp: 101 } });
+  expect(follower.rows()).toEqual([["total", 5]]);
+});
+
+test("what a follower asked for is neither lost nor done twice when the leader crashes", async () => {
+  for (const [has, leaves] of [
+    ["nothing", []],
+    ["it stored and sent", [1]],
+  ] as const) {
+    ({ locks } = browser());
+    const [leader, follower] = [new Tab(has), new Tab(has)];
+    await leader.join(...EMPTY);
+    await until(
+      () => follower.shown?.client,
+      (client) => client !== undefined,
+    );
+    // The leader is gone before it heard of it, or after it sent it.
+    if (has === "nothing") leader.crash();
+    follower.act("mine");
+    if (has !== "nothing") {
+      await until(
+        () => leader.actions(),
+        (sent) => sent.length === 1,
+      );
+      leader.crash();
+    }
+    await until(
+      () => follower.leads,
+      (leads) => leads,
+    );
+    await follower.join(joined(0, leaves.length, false, true));
+    await until(
+      () => follower.actions(),
+      (sent) => sent.length === 1,
+    );
+    expect(follower.actions(), has).toEqual([1]);
+    expect(follower.shown?.pending.map(({ key }) => key)).toEqual(["mine"]);
+  }
+});
+
+test("a fate that a tab has not heard of is told by the next leader, and the action not done again", async () => {
+  const [leader, follower] = [new Tab(), new Tab()];
+  await leader.join(...EMPTY);
+  follower.act("mine");
+  await until(
+    () => leader.actions(),
+    (sent) => sent.length === 1,
+  );
+  for (const frame of [ack(1, 1), patch(0, 1, [total(1)])]) leader.say(frame);
+  await leader.close();
+  await follower.close();
+  const deaf = new Tab();
+  deaf.act("mine");
+  await deaf.join(joined(1, 1, false, true));
+  await until(
+    () => deaf.fates,
+    (fates) => fates.length === 1,
+  );
+  expect([deaf.fates, deaf.shown?.pending, deaf.actions()]).toEqual([[["mine", "synced", false]], [], []]);
+});
+
+test("rooms, servers and users are kept apart", async () => {
+  const [ann, bob] = [new Tab("ann"), new Tab("bob")];
+  await ann.join(...EMPTY, patch(0, 1, [total(5)]));
+  await bob.join(...EMPTY);
+  expect([ann.leads, bob.leads]).toEqual([true, true]);
+  expect(ann.sent[0]?.client).not.toBe(bob.sent[0]?.client);
+  await ann.close();
+  await bob.close();
+  const again = new Tab("bob");
+  await again.join();
+  expect(again.rows()).toEqual([]);
+  expect(again.sent[0]?.client).toBe(bob.sent[0]?.client);
+});
+
+test("what is forgotten is gone from the device, and taken from the server anew", async () => {
+  const [leader, follower] = [new Tab(), new Tab()];
+  await leader.join(...EMPTY, patch(0, 1, [total(5)]));
+  leader.act("open");
+  await until(
+    () => leader.actions(),
+    (sent) => sent.length === 1,
+  );
+  const client = leader.sent[0]?.client;
+  leader.sent = [];
+  await until(
+    () => follower.rows(),
+    (rows) => rows.length === 1,
+  );
+  await follower.home.forget();
+  await until(
+    () => leader.fates,
+    (fates) => fates.length === 1,
+  );
+  expect(leader.fates).toEqual([["open", "unknown", false]]);
+  await until(
+    () => follower.rows(),
+    (rows) => rows.length === 0,
+  );
+  await leader.join(...EMPTY);
+  const join = leader.sent.find((f) => f.type === "join");
+  expect(join?.cursor).toBeNull();
+  expect(join?.client).not.toBe(client);
+  expect([await queue(), await stored("rows", (store) => store.getAll())]).toEqual([[], []]);
+});
+
+test("5,000 rows are kept in few records, and a change writes few of them", async () => {
+  const rows = Array.from({ length: 5_000 }, (_, i) => [`row ${i}`, i, NOW, NOW, null]);
+  const before = new Tab();
+  await before.join(joined(0, 0, true, true), snapshot(rows));
+  await before.close();
+  expect((await stored("rows", (store) => store.getAll())).length).toBe(64);
+  const after = new Tab();
+  await until(
+    () => after.rows().length,
+    (n) => n === 5_000,
+  );
+  const put = vi.spyOn(IDBObjectStore.prototype, "put");
+  await after.join(joined(0, 0, false, true), patch(0, 1, [["row 7", 70, NOW, NOW, null]]));
+  await after.close();
+  expect(put.mock.calls.filter(([value]) => Array.isArray(value)).length).toBe(1);
+  const third = new Tab();
+  await until(
+    () => third.shown?.tables.get("counts")?.row("row 7")?.[1],
+    (value) => value === 70,
+  );
+});

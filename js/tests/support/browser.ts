@@ -1,0 +1,67 @@
+// What of a browser Node lacks: IndexedDB (fake-indexeddb's) and Web Locks, of which these are the part that rooms use.
+
+import { IDBFactory, IDBKeyRange } from "fake-indexeddb";
+import { vi } from "vitest";
+
+type Holder = () => Promise<void>;
+
+/** Exclusive locks, in the order in which they were asked for. */
+export class Locks {
+  readonly #queues = new Map<string, Holder[]>();
+
+  request(name: string, { signal }: { signal: AbortSignal }, holder: Holder): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const queue = this.#queues.get(name) ?? [];
+      this.#queues.set(name, queue);
+      const turn = async () => {
+        await holder();
+        queue.shift();
+        void queue[0]?.();
+        resolve();
+      };
+      signal.addEventListener("abort", () => {
+        const at = queue.indexOf(turn);
+        if (at > 0) {
+          queue.splice(at, 1);
+          reject(new Error("AbortError"));
+        }
+      });
+      queue.push(turn);
+      if (queue.length === 1) void Promise.resolve().then(turn);
+    });
+  }
+
+  /** The tab that holds a lock is gone, without a word. */
+  crash(): void {
+    for (const queue of this.#queues.values()) {
+      queue.shift();
+      void queue[0]?.();
+    }
+  }
+}
+
+/** A browser on which nothing is stored yet. */
+export function browser(): { locks: Locks } {
+  const locks = new Locks();
+  vi.stubGlobal("indexedDB", new IDBFactory());
+  vi.stubGlobal("IDBKeyRange", IDBKeyRange);
+  vi.stubGlobal("navigator", { locks });
+  return { locks };
+}
+
+/** Reads or changes what is stored, as nobody but a test may. */
+export async function stored<T>(store: string, look: (store: IDBObjectStore) => IDBRequest<T>): Promise<T> {
+  const db = await new Promise<IDBDatabase>((resolve, reject) => {
+    const opening = indexedDB.open("partysync");
+    opening.onsuccess = () => resolve(opening.result);
+    opening.onerror = () => reject(opening.error);
+  });
+  return new Promise((resolve, reject) => {
+    const request = look(db.transaction(store, "readwrite").objectStore(store));
+    request.onsuccess = () => {
+      db.close();
+      resolve(request.result);
+    };
+    request.onerror = () => reject(request.error);
+  });
+}
