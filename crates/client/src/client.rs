@@ -161,6 +161,10 @@ impl Client {
             Ok(down) => down,
             Err(_) => return effects.push(Effect::Reconnect),
         };
+        // Another client's, on the same socket (SPEC 8.32).
+        if down.room().is_some_and(|room| room != self.config.room) {
+            return;
+        }
         match down {
             Down::Joined(joined) => self.joined(&joined, effects),
             Down::Snapshot(snapshot) => self.snapshot(&snapshot, effects),

@@ -2,5 +2,6 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod vectors {
+    mod dialogues;
     mod messages;
 }

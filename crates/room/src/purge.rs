@@ -73,7 +73,7 @@ pub(crate) fn schedule<S: SyncServer, D: Db>(room: &mut Room<S, D>) -> Result<()
     let now = room.input.now;
     match room.timers.read(&mut room.db)?.purge {
         Some(at) if at > now && !overflow => return Ok(()),
-        None if room.head.cursor.version == 0 => return Ok(()),
+        None if room.head.cursor.version == 0 && !has_guests(&mut room.db)? => return Ok(()),
         None if !overflow => {
             room.timers.forget();
             return store::set_timer(&mut room.db, PURGE, Some(now + PURGE_EVERY_MS));
@@ -94,6 +94,13 @@ pub(crate) fn schedule<S: SyncServer, D: Db>(room: &mut Room<S, D>) -> Result<()
     room.clients.forget();
     room.away.forget_before(now - limits::AWAY_DAYS * DAY_MS);
     Ok(())
+}
+
+/// Whether a room that no step has changed yet keeps something all the same: who sent it an action that came to nothing, and who was
+/// connected.
+fn has_guests(db: &mut dyn Db) -> Result<bool, DbError> {
+    let sql = "SELECT 1 FROM _client UNION ALL SELECT 1 FROM _away LIMIT 1";
+    store::first(db, sql, &[], |_| ()).map(|found| found.is_some())
 }
 
 /// Purges everything; returns the new floor.

@@ -3,6 +3,8 @@
 
 mod vectors {
     pub(crate) mod app;
+    mod bound;
+    mod dialogues;
     mod messages;
     pub(crate) mod server;
 }

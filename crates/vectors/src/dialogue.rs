@@ -63,6 +63,17 @@ pub enum Need {
     CaughtUp,
 }
 
+/// Who ended a socket.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum By {
+    /// The client, or the network.
+    #[default]
+    Client,
+    /// The server.
+    Server,
+}
+
 /// One thing that happens.
 #[derive(Debug, Deserialize)]
 #[serde(tag = "step", rename_all = "snake_case", deny_unknown_fields)]
@@ -71,11 +82,26 @@ pub enum Step {
     /// A client's socket is open.
     Open { on: String },
     /// A client's socket is gone.
-    Close { on: String, code: u16 },
-    /// The client sends a frame.
-    Up { on: String, frame: Json },
-    /// The server sends a frame.
-    Down { on: String, frame: Json },
+    Close {
+        on: String,
+        code: u16,
+        #[serde(default)]
+        by: By,
+    },
+    /// The client sends a frame, which may be lost on its way.
+    Up {
+        on: String,
+        frame: Json,
+        #[serde(default)]
+        lost: bool,
+    },
+    /// The server sends a frame, which may be lost on its way.
+    Down {
+        on: String,
+        frame: Json,
+        #[serde(default)]
+        lost: bool,
+    },
     /// The user asks for something.
     Act { on: String, channel: String, action: Json },
     /// The app has a text for its own code in the room.
@@ -88,6 +114,24 @@ pub enum Step {
     Server { does: Need, on: Option<String>, days: Option<i64> },
     /// What a client shows now, and what it has told the app since it was last looked at.
     Shows(Box<Shows>),
+}
+
+impl Step {
+    /// The client that it is about, if it is about one.
+    pub fn on(&self) -> Option<&str> {
+        match self {
+            Step::Open { on }
+            | Step::Close { on, .. }
+            | Step::Up { on, .. }
+            | Step::Down { on, .. }
+            | Step::Act { on, .. }
+            | Step::Say { on, .. }
+            | Step::Reload { on } => Some(on),
+            Step::Server { on, .. } => on.as_deref(),
+            Step::Shows(shows) => Some(&shows.on),
+            Step::Wait { .. } => None,
+        }
+    }
 }
 
 /// What a client shows. What is not there is not looked at, but for what it told: then it told nothing.

@@ -6,7 +6,7 @@ mod dialogue;
 mod message;
 
 pub use app::{Action, Todo, TodoList, apply, tables};
-pub use dialogue::{Dialogue, Fate, Need, Settled, Shows, Side, Step, dialogues};
+pub use dialogue::{By, Dialogue, Fate, Need, Settled, Shows, Side, Step, dialogues};
 pub use message::{Answer, First, FirstAnswer, Ids, Invalid, Messages, NewId, Text, Valid, down, ids, up, v1};
 
 use std::fs;

@@ -211,6 +211,22 @@ impl<'a> Left<'a> {
 }
 
 impl<'a> Down<'a> {
+    /// The room that it is about, if it is about one.
+    pub fn room(&self) -> Option<&str> {
+        match self {
+            Down::Joined(Joined { room, .. })
+            | Down::Snapshot(Snapshot { room, .. })
+            | Down::Patch(Patch { room, .. })
+            | Down::Ack { room, .. }
+            | Down::Reject(Reject { room, .. })
+            | Down::Later(Later { room, .. })
+            | Down::Message { room, .. }
+            | Down::Left(Left { room, .. }) => Some(room),
+            Down::Error(ErrorMessage { room, .. }) => room.as_deref(),
+            Down::Welcome(_) | Down::Pong | Down::Unknown => None,
+        }
+    }
+
     /// Reads a text frame.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! A room of the vectors' app, as a server that is handed frames.
 
 use partysync_protocol::Millis;
+use partysync_protocol::limits::DAY_MS;
 use partysync_room::{ConnectionId, Effect, Event, Input, Room, RoomName};
 use partysync_sqlite::{Options, SqliteDb};
 use serde_json::Value as Json;
@@ -13,6 +14,7 @@ pub(crate) struct Server {
     room: TodoRoom,
     now: Millis,
     calls: u64,
+    folder: tempfile::TempDir,
 }
 
 /// What the room does to one connection.
@@ -24,13 +26,37 @@ pub(crate) enum Done {
 
 impl Server {
     pub(crate) fn new() -> Self {
-        Self::over(SqliteDb::open_in_memory(&Options::default()).unwrap(), START, 1)
+        let db = SqliteDb::open_in_memory(&Options::default()).unwrap();
+        Server { room: open(db, START, 1), now: START, calls: 1, folder: tempfile::tempdir().unwrap() }
     }
 
-    fn over(db: SqliteDb, now: Millis, calls: u64) -> Self {
-        let name = RoomName::from_address(super::app::ROOM).unwrap();
-        let room = Room::open(db, name, || Todos, Input { now, random: calls }).unwrap();
-        Server { room, now, calls }
+    /// The server stops and starts again.
+    pub(crate) fn restart(&mut self) {
+        self.calls += 1;
+        // The room has to let go of its database first: something else takes its place for the moment.
+        let other = open(SqliteDb::open_in_memory(&Options::default()).unwrap(), self.now, self.calls);
+        let db = std::mem::replace(&mut self.room, other).into_db();
+        self.room = open(db, self.now, self.calls);
+    }
+
+    /// A copy of the room is made.
+    pub(crate) fn save(&mut self) {
+        self.room.db_mut().back_up(&self.folder.path().join("copy.db")).unwrap();
+    }
+
+    /// The room becomes the copy.
+    pub(crate) fn restore(&mut self) {
+        self.calls += 1;
+        let db = SqliteDb::open(&self.folder.path().join("copy.db"), &Options::default()).unwrap();
+        self.room = open(db, self.now, self.calls);
+    }
+
+    pub(crate) fn wait(&mut self, ms: Millis) {
+        self.now += ms;
+    }
+
+    pub(crate) fn next_day(&mut self) {
+        self.now += DAY_MS;
     }
 
     pub(crate) fn handle(&mut self, event: Event) -> Vec<Effect> {
@@ -40,6 +66,11 @@ impl Server {
         self.room.handle(Input { now: self.now, random: self.calls }, vec![event], &mut effects);
         effects
     }
+}
+
+fn open(db: SqliteDb, now: Millis, random: u64) -> TodoRoom {
+    let name = RoomName::from_address(super::app::ROOM).unwrap();
+    Room::open(db, name, || Todos, Input { now, random }).unwrap()
 }
 
 /// What effects do to connections, in order.
@@ -56,7 +87,8 @@ pub(crate) fn done(effects: &[Effect]) -> Vec<(ConnectionId, Done)> {
             Effect::Message { to, frame } => done.extend(to.iter().map(|to| (*to, sent(frame)))),
             Effect::Close { connection, code, .. } => done.push((*connection, Done::Closed(*code))),
             Effect::Leave { connection, frame } => done.push((*connection, sent(frame))),
-            Effect::WakeAt(_) => {}
+            // For the alarm clock, and the operator, who hears that the hook was busy.
+            Effect::WakeAt(_) | Effect::Report(_) => {}
             other => panic!("{other:?}"),
         }
     }
