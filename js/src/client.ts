@@ -293,7 +293,7 @@ export class Client {
     if (down?.type === "welcome") return this.#welcomed(down);
     // The app's text to a socket that has not said what it speaks; it comes again (SPEC 14.6).
     if (this.#session.at === "greeting") return;
-    if (down === undefined) this.#effects.push({ type: "reconnect", scope: "socket" });
+    if (down === undefined) this.#giveUp("socket");
     else if (!("room" in down) || down.room === this.room || down.room === null) this.#down(down);
   }
 
@@ -452,7 +452,7 @@ export class Client {
     this.#cursor = tables === undefined ? null : cursor;
     this.#tables = tables ?? this.#tables;
     this.#effects.push({ type: "changed" });
-    if (tables === undefined) this.#effects.push({ type: "reconnect", scope: "socket" });
+    if (tables === undefined) this.#giveUp("socket");
   }
 
   #acked(number: number, version: number): void {
@@ -500,9 +500,15 @@ export class Client {
   }
 
   #left(error: WireError | undefined): void {
+    if (error?.retry !== "never") return this.#giveUp("room");
     this.#session = CLOSED;
-    if (error?.retry === "never") this.#effects.push({ type: "left", error });
-    else this.#effects.push({ type: "reconnect", scope: "room" });
+    this.#effects.push({ type: "left", error });
+  }
+
+  /** Nothing more is said or heard on this socket, however long it takes until there is another one. */
+  #giveUp(scope: "socket" | "room"): void {
+    this.#session = CLOSED;
+    this.#effects.push({ type: "reconnect", scope });
   }
 
   /** After a join: what was sent before gets its outcome, what was not gets its first try. */
@@ -541,7 +547,7 @@ export class Client {
     if (this.#session.at === "closed") return;
     const { link } = this.#session;
     if (this.#now - link.heardAt >= DEAD_PINGS * link.pingMs) {
-      this.#effects.push({ type: "reconnect", scope: "socket" });
+      this.#giveUp("socket");
       return;
     }
     if (this.#now - link.sentAt >= HAVE_MS) this.#have(1);
@@ -553,7 +559,7 @@ export class Client {
     if (this.#session.at === "closed") return;
     const { link } = this.#session;
     const times = [link.sentAt + link.pingMs];
-    if (link.unconfirmed > 0) times.push(link.sentAt + HAVE_MS);
+    if (this.isLive && link.unconfirmed > 0) times.push(link.sentAt + HAVE_MS);
     if (this.#retry !== null) times.push(this.#retry.at);
     this.#effects.push({ type: "tick_at", at: Math.max(Math.min(...times), this.#now) });
   }

@@ -263,6 +263,30 @@ describe("what it says", () => {
     expect(script.has("reconnect")).toBe(true);
   });
 
+  test("SPEC 8.26: clocks that it asks for lead somewhere: it does not spin", () => {
+    const states: [string, (script: Script) => void][] = [
+      ["live", () => {}],
+      ["joining again after a gap", (script) => skip(script)],
+      ["given up", (script) => script.text("nonsense")],
+      ["spoilt", (script) => script.text(patch(0, 1, [{}]))],
+      ["left", (script) => script.text({ type: "left", room: ROOM, error: error("busy", "later") })],
+      ["to be sent later", (script) => laterThan(script)],
+    ];
+    for (const [name, prepare] of states) {
+      const script = Script.joined();
+      prepare(script);
+      let ticks = 0;
+      for (const end = script.now + 60_000; ; ticks++) {
+        const asked = script.effects.flatMap((e) => (e.type === "tick_at" ? [e.at] : [])).pop();
+        script.effects = [];
+        if (asked === undefined || asked > end) break;
+        expect(ticks, name).toBeLessThan(20);
+        script.now = asked;
+        script.handle({ type: "tick" });
+      }
+    }
+  });
+
   test("SPEC 8.6, 11: an action that no room takes is refused at once", () => {
     const script = Script.joined();
     const refused = (action: unknown) => {
@@ -341,6 +365,16 @@ describe("what it says", () => {
     expect(script.sent().map((f) => f.type)).toEqual(["join"]);
   });
 });
+
+function skip(script: Script): void {
+  script.text(patch(0, 1, []));
+  script.text(patch(5, 6, []));
+}
+
+function laterThan(script: Script): void {
+  script.act("add", 1);
+  script.text({ type: "later", room: ROOM, number: 1, after_ms: 2_000, error: error("number_gap", "rejoin") });
+}
 
 describe("what a server may send", () => {
   test("SPEC 8.1: frames that are wrong make it reconnect and never throw", () => {
