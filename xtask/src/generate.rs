@@ -1,10 +1,11 @@
 //! What is made from the protocol's tables: `cargo xtask generate` writes it, `cargo xtask check` finds what is stale.
 
-mod errors;
+pub(crate) mod errors;
 
 use std::fs;
 use std::path::Path;
 
+use crate::lock;
 use crate::tidy::read;
 
 /// A file, and what it is to hold.
@@ -15,7 +16,8 @@ struct Made {
 
 /// Writes what is stale, and tells which files that were.
 pub(crate) fn write(root: &Path) -> Result<Vec<&'static str>, String> {
-    let stale: Vec<Made> = made(root)?.into_iter().filter(|made| is_stale(root, made)).collect();
+    let lock = Made { file: lock::FILE, text: lock::made(root)? };
+    let stale: Vec<Made> = made(root)?.into_iter().chain([lock]).filter(|made| is_stale(root, made)).collect();
     for Made { file, text } in &stale {
         fs::write(root.join(file), text).map_err(|e| format!("{file}: {e}"))?;
     }

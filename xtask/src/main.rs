@@ -4,6 +4,7 @@
 mod arrows;
 mod generate;
 mod limits;
+mod lock;
 mod tidy;
 
 use std::path::{Path, PathBuf};
@@ -39,10 +40,11 @@ fn generate() -> ExitCode {
 
 fn check() -> ExitCode {
     let root = root();
-    let checks: [(&str, Result<Vec<String>, String>); 4] = [
+    let checks: [(&str, Result<Vec<String>, String>); 5] = [
         ("arrows", arrows::check(&root)),
         ("tidy", tidy::check(&root)),
         ("limits", limits::check(&root)),
+        ("lock", lock::check(&root)),
         ("generate", generate::check(&root)),
     ];
     let mut failed = false;

@@ -31,6 +31,11 @@ pub(crate) fn integer<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Resu
     fits.then_some(value).ok_or_else(|| serde::de::Error::custom("an integer past 2^53 - 1"))
 }
 
+/// As [`integer`], for a size.
+pub(crate) fn size<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
+    usize::try_from(integer(deserializer)?).map_err(serde::de::Error::custom)
+}
+
 /// As [`integer`]; or null.
 pub(crate) fn maybe_integer<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
     #[derive(serde::Deserialize)]

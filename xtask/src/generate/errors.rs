@@ -100,7 +100,7 @@ fn entry(name: &str, fields: &[(&str, String)]) -> String {
     format!("  {name}{{\n{lines}  }},\n")
 }
 
-fn fault(fault: Fault) -> &'static str {
+pub(crate) fn fault(fault: Fault) -> &'static str {
     match fault {
         Fault::Client => "client",
         Fault::App => "app",
@@ -108,7 +108,7 @@ fn fault(fault: Fault) -> &'static str {
     }
 }
 
-fn retry(retry: Retry) -> &'static str {
+pub(crate) fn retry(retry: Retry) -> &'static str {
     match retry {
         Retry::Never => "never",
         Retry::Later => "later",
@@ -124,12 +124,12 @@ fn in_words(retry: Retry) -> &'static str {
     }
 }
 
-fn span(close: &CloseCode) -> String {
+pub(crate) fn span(close: &CloseCode) -> String {
     let (from, to) = (close.codes.start(), close.codes.end());
     if from == to { from.to_string() } else { format!("{from} to {to}") }
 }
 
-fn come_back(come_back: ComeBack) -> String {
+pub(crate) fn come_back(come_back: ComeBack) -> String {
     let seconds = |ms: u64| ms / 1_000;
     match come_back {
         ComeBack::No => "no".to_owned(),

@@ -56,11 +56,13 @@ pub struct Welcome {
     /// The protocol version chosen.
     pub version: u32,
     /// How many rooms this socket may carry.
+    #[serde(deserialize_with = "crate::size")]
     pub rooms: usize,
     /// How often to send `ping`, in milliseconds.
     #[serde(deserialize_with = "crate::integer")]
     pub ping_ms: u64,
     /// The largest frame that the server takes.
+    #[serde(deserialize_with = "crate::size")]
     pub frame_bytes: usize,
 }
 
