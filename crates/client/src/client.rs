@@ -159,7 +159,7 @@ impl Client {
             // The app's text to a socket that has not said what it speaks; it comes again (SPEC 14.6).
             _ if matches!(self.session, Session::Greeting(_)) => return,
             Ok(down) => down,
-            Err(_) => return effects.push(Effect::Reconnect),
+            Err(_) => return self.give_up(effects),
         };
         // Another client's, on the same socket (SPEC 8.32).
         if down.room().is_some_and(|room| room != self.config.room) {
@@ -306,7 +306,16 @@ impl Client {
     /// The confirmed rows are at a new version; or they are spoilt, and all is asked for again.
     fn advance(&mut self, cursor: Cursor, intact: bool, effects: &mut Vec<Effect>) {
         self.cursor = intact.then_some(cursor);
-        effects.push(if intact { Effect::Changed } else { Effect::Reconnect });
+        effects.push(Effect::Changed);
+        if !intact {
+            self.give_up(effects);
+        }
+    }
+
+    /// Nothing more is said or heard on this socket, however long it takes until there is another one.
+    fn give_up(&mut self, effects: &mut Vec<Effect>) {
+        self.session = Session::Closed;
+        effects.push(Effect::Reconnect);
     }
 
     fn acked(&mut self, number: u64, version: Version, effects: &mut Vec<Effect>) {
@@ -342,10 +351,12 @@ impl Client {
     }
 
     fn left(&mut self, error: Option<WireError>, effects: &mut Vec<Effect>) {
-        self.session = Session::Closed;
         match error {
-            Some(error) if error.retry == partysync_protocol::Retry::Never => effects.push(Effect::Left(error)),
-            _ => effects.push(Effect::Reconnect),
+            Some(error) if error.retry == partysync_protocol::Retry::Never => {
+                self.session = Session::Closed;
+                effects.push(Effect::Left(error));
+            }
+            _ => self.give_up(effects),
         }
     }
 
@@ -405,8 +416,7 @@ impl Client {
         let Some(link) = self.session.link().copied() else { return };
         let ping_ms = link.ping_ms as Millis;
         if now - link.heard_at >= DEAD_PINGS * ping_ms {
-            effects.push(Effect::Reconnect);
-            return;
+            return self.give_up(effects);
         }
         if now - link.sent_at >= HAVE_MS {
             self.have(1, effects);
@@ -419,7 +429,7 @@ impl Client {
     /// Asks for the next tick. Asking too often does no harm.
     fn schedule(&mut self, effects: &mut Vec<Effect>) {
         let Some(link) = self.session.link().copied() else { return };
-        let have = (link.unconfirmed > 0).then_some(link.sent_at + HAVE_MS);
+        let have = (self.session.is_live() && link.unconfirmed > 0).then_some(link.sent_at + HAVE_MS);
         let ping = Some(link.sent_at + link.ping_ms as Millis);
         if let Some(at) = [have, ping, self.retry.map(|retry| retry.at)].into_iter().flatten().min() {
             effects.push(Effect::TickAt(at.max(self.input.now)));

@@ -341,6 +341,19 @@ fn spec_8_25_it_says_what_it_has_every_32_patches_or_after_a_second() {
 }
 
 #[test]
+fn a_client_that_joins_again_with_something_to_say_does_not_ask_for_ticks_without_end() {
+    let mut table = Table::joined();
+    table.text(patch(0, 1, &json!([total(1)])));
+    // A gap: it joins again, and says what it has when that is done.
+    table.text(patch(5, 6, &json!([total(6)])));
+    table.now += 5_000;
+    table.effects.clear();
+    table.handle(Event::Tick);
+    let ticks = table.effects.iter().filter_map(|e| if let Effect::TickAt(at) = e { Some(*at) } else { None });
+    assert!(ticks.min().is_some_and(|at| at > table.now), "{:?}", table.effects);
+}
+
+#[test]
 fn spec_8_26_it_pings_and_gives_up_a_server_that_is_silent() {
     let mut table = Table::joined();
     for _ in 0..2 {
