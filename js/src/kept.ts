@@ -18,6 +18,8 @@ export class Kept implements Home {
   readonly #own = new Map<string, Handed>();
   /** Keys of actions that other tabs asked for. */
   readonly #others = new Set<string>();
+  /** What other tabs asked for while this one, which leads, was still reading what is stored. */
+  readonly #early: Handed[] = [];
   /** Fates whose rows come next. */
   readonly #late: (() => void)[] = [];
   #shown: Shown | undefined;
@@ -68,16 +70,19 @@ export class Kept implements Home {
   #tab(): Tab {
     return {
       lead: () => void this.#lead(),
-      follow: (shown, { connection, refusal, isKept, why }) => {
-        for (const tell of this.#late.splice(0)) tell();
+      follow: (shown, { connection, refusal, isKept, why }, isNew) => {
+        this.#tellLate();
         this.#audience.changed(shown);
+        // Whoever led before may have gone before it heard of these. What is known already is not done again.
+        if (isNew) for (const handed of this.#own.values()) this.#seat?.ask({ type: "act", handed });
         this.#audience.kept(isKept, why);
         this.#audience.connected(connection, refusal);
       },
       asked: (message) => {
         if (message.type === "act") {
           this.#others.add(message.handed.key);
-          this.#take(message.handed);
+          if (this.#driver === undefined) this.#early.push(message.handed);
+          else this.#take(message.handed);
         } else if (message.type === "say") this.say(message.text);
         else if (message.type === "reconnect") this.reconnect();
         else void this.forget();
@@ -100,23 +105,29 @@ export class Kept implements Home {
   /** This tab leads now: it takes up what is stored, and what it waited for somebody to take. */
   async #lead(): Promise<void> {
     const seat = this.#seat;
+    const isLeft = () => seat === undefined || seat !== this.#seat;
     const audience = this.#leader();
-    let driver: Driver;
     try {
       const storage = await Storage.open(this.#key);
       const { kept, orphans } = await storage.load();
-      driver = new Driver(this.#room, this.#transport, audience, storage, kept);
+      // Another tab may lead by now: nothing is written.
+      if (isLeft()) return await storage.close();
+      this.#driver = new Driver(this.#room, this.#transport, audience, storage, kept);
       audience.kept(true);
       for (const p of orphans) audience.settled(p.key, { status: "unknown", error: errorOf("client_unknown") }, p);
     } catch (why) {
-      driver = new Driver(this.#room, this.#transport, audience);
+      if (isLeft()) return;
+      this.#driver = new Driver(this.#room, this.#transport, audience);
       audience.kept(false, why);
     }
-    if (seat === undefined || seat !== this.#seat) return await driver.leave();
-    this.#driver = driver;
-    audience.changed(driver.state);
-    for (const handed of [...this.#own.values()]) this.#take(handed);
-    driver.enter();
+    audience.changed(this.#driver.state);
+    this.#tellLate();
+    for (const handed of [...this.#own.values(), ...this.#early.splice(0)]) this.#take(handed);
+    this.#driver.enter();
+  }
+
+  #tellLate(): void {
+    for (const tell of this.#late.splice(0)) tell();
   }
 
   /** Takes an action up, unless an earlier leader has. */

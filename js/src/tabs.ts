@@ -53,8 +53,8 @@ export interface Tab {
   lead(): void;
   /** A follower wants something. */
   asked(message: Extract<Message, { type: "act" | "say" | "reconnect" | "forget" }>): void;
-  /** The leader shows this. */
-  follow(shown: Shown, standing: Standing): void;
+  /** The leader shows this; a new one, or for the first time, or once more from the beginning, if `isNew`. */
+  follow(shown: Shown, standing: Standing, isNew: boolean): void;
   /** The leader tells what it would tell its own user. */
   told(message: Extract<Message, { type: "accepted" | "settled" | "message" }>): void;
 }
@@ -140,7 +140,10 @@ export class Seat {
     }
   }
 
-  #state(shown: Shown, standing: Standing, before: Shown | undefined): void {
+  #state(shown: Shown, standing: Standing, old: Shown | undefined): void {
+    // Without a channel that was there it is another state altogether.
+    const isLess = old !== undefined && [...old.tables.keys()].some((channel) => !shown.tables.has(channel));
+    const before = isLess ? undefined : old;
     const tables = [...shown.tables].flatMap(([channel, table]) => {
       const change = changeOf(channel, table, before?.tables.get(channel));
       return change === undefined ? [] : [change];
@@ -163,7 +166,7 @@ export class Seat {
       tables.set(change.channel, changed(this.#shown.tables.get(change.channel), change));
     const { client, last, pending, standing } = message;
     this.#shown = { client, last, tables, pending };
-    this.#tab.follow(this.#shown, standing);
+    this.#tab.follow(this.#shown, standing, message.whole);
   }
 
   #post(message: Message): void {

@@ -149,6 +149,21 @@ test("SPEC 13.3: further rooms of a socket that is refused are entered by themse
   expect(b?.status.connection).toBe("live");
 });
 
+test("SPEC 13.3: the same goes for rooms that were on it before", async () => {
+  const [a, b] = await hold(open(), "a", "b");
+  nth(0).welcome(32);
+  await vi.advanceTimersByTimeAsync(0);
+  for (const room of ["todos/a", "todos/b"]) nth(0).joined(room);
+  nth(0).lose(1006);
+  await vi.advanceTimersByTimeAsync(6_000);
+  nth(1).lose(4403, "Members only.");
+  await vi.advanceTimersByTimeAsync(0);
+  nth(2).welcome(32);
+  await vi.advanceTimersByTimeAsync(0);
+  nth(2).joined("todos/b");
+  expect([a?.status.connection, b?.status.connection, nth(2).room]).toEqual(["refused", "live", "todos/b"]);
+});
+
 test("SPEC 13.1: a token is asked for each time, and goes with the URL and the join", async () => {
   const tokens = ["one", "two", "three", "four"];
   await hold(open({ token: async () => tokens.shift() ?? null }), "a");

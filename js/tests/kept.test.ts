@@ -10,7 +10,7 @@ import type { Rider } from "../src/link.js";
 import type { Down, Json } from "../src/protocol.js";
 import { Storage } from "../src/storage.js";
 import type { Ride, Transport } from "../src/transport.js";
-import { browser, type Locks, stored } from "./support/browser.js";
+import { browser, type Locks, stored, Wire } from "./support/browser.js";
 import { joined, NOW, patch, ROOM, snapshot, total } from "./support/script.js";
 import { until } from "./support/todos.js";
 
@@ -41,10 +41,12 @@ class Tab implements Transport, Audience {
   texts: string[] = [];
   #rider: Rider | undefined;
   #isGone = false;
+  readonly #wire: Wire | undefined;
 
   constructor(key = "room of ann") {
     this.home = new Kept(key, ROOM, this, this);
     this.home.enter();
+    this.#wire = Wire.newest;
     tabs.push(this);
   }
 
@@ -79,6 +81,7 @@ class Tab implements Transport, Audience {
   crash(): void {
     this.#isGone = true;
     this.#rider = undefined;
+    this.#wire?.silence();
     this.sent = [];
     locks.crash();
   }
@@ -424,6 +427,55 @@ test("a fate that a tab has not heard of is told by the next leader, and the act
     (fates) => fates.length === 1,
   );
   expect([deaf.fates, deaf.shown?.pending, deaf.actions()]).toEqual([[["mine", "synced", false]], [], []]);
+});
+
+test("what a follower asks for while the leader is still reading is not forgotten", async () => {
+  const leader = new Tab();
+  const follower = new Tab();
+  follower.act("mine");
+  await leader.join(...EMPTY);
+  await until(
+    () => leader.actions(),
+    (sent) => sent.length === 1,
+  );
+  await until(
+    () => follower.shown?.pending.length,
+    (n) => n === 1,
+  );
+});
+
+test("what a follower asks for while nobody leads is asked of the next leader", async () => {
+  const [leader, heir, follower] = [new Tab(), new Tab(), new Tab()];
+  await leader.join(...EMPTY);
+  await until(
+    () => [heir, follower].every((tab) => tab.shown !== undefined),
+    (both) => both,
+  );
+  leader.crash();
+  follower.act("mine");
+  await heir.join(joined(0, 0, false, true));
+  await until(
+    () => heir.actions(),
+    (sent) => sent.length === 1,
+  );
+  await until(
+    () => follower.shown?.pending.length,
+    (n) => n === 1,
+  );
+  expect(heir.actions()).toEqual([1]);
+});
+
+test("a tab that is closed while it takes the lead writes nothing and lets others lead", async () => {
+  const first = new Tab();
+  const leave = first.close();
+  const second = new Tab();
+  await leave;
+  await second.join(...EMPTY);
+  await until(
+    () => second.shown?.client,
+    (client) => client !== undefined,
+  );
+  expect([first.leads, second.leads]).toEqual([false, true]);
 });
 
 test("rooms, servers and users are kept apart", async () => {

@@ -85,6 +85,24 @@ test("a change to one row draws that row alone again", async () => {
   expect(count).toEqual({ a: 1, b: 2, c: 2 });
 });
 
+test("a row that is predicted is not drawn again for another one's change", async () => {
+  const count: Record<string, number> = {};
+  const Item = memo(function Item({ todo }: { todo: Todo }) {
+    count[todo[1]] = (count[todo[1]] ?? 0) + 1;
+    return <li>{todo[1]}</li>;
+  });
+  function Items() {
+    const [todos, sendIt] = useSync<Todo, Action>("todos", socket, predict);
+    send = sendIt;
+    return todos.map((todo) => <Item key={todo[0]} todo={todo} />);
+  }
+  render(<Items />);
+  await act(() => socket.open([row("a"), row("b")]));
+  await sending(update("a", "predicted"));
+  act(() => socket.patch(1, [row("b", "changed")]));
+  expect(count).toEqual({ a: 1, b: 1, predicted: 1, changed: 1 });
+});
+
 test("useRow draws its component when its row changes, and not for others", async () => {
   const seen: string[] = [];
   function One() {

@@ -40,9 +40,31 @@ export class Locks {
   }
 }
 
+/** A channel that can be silenced: its tab is gone. */
+export class Wire extends BroadcastChannel {
+  /** The one that was made last. */
+  static newest: Wire | undefined;
+  #isSilent = false;
+
+  constructor(name: string) {
+    super(name);
+    Wire.newest = this;
+  }
+
+  override postMessage(message: unknown): void {
+    if (!this.#isSilent) super.postMessage(message);
+  }
+
+  silence(): void {
+    this.#isSilent = true;
+    this.onmessage = () => {};
+  }
+}
+
 /** A browser on which nothing is stored yet. */
 export function browser(): { locks: Locks } {
   const locks = new Locks();
+  vi.stubGlobal("BroadcastChannel", Wire);
   vi.stubGlobal("indexedDB", new IDBFactory());
   vi.stubGlobal("IDBKeyRange", IDBKeyRange);
   vi.stubGlobal("navigator", { locks });
