@@ -3,7 +3,6 @@
 
 mod vectors {
     pub(crate) mod app;
-    mod bound;
     mod dialogues;
     mod messages;
     pub(crate) mod server;

@@ -2,10 +2,12 @@
 //! what the files mean; here they are read, strictly: a field that is not known is a fault of the file.
 
 mod app;
+mod bound;
 mod dialogue;
 mod message;
 
 pub use app::{Action, Todo, TodoList, apply, tables};
+pub use bound::Bound;
 pub use dialogue::{By, Dialogue, Fate, Need, Settled, Shows, Side, Step, dialogues};
 pub use message::{Answer, First, FirstAnswer, Ids, Invalid, Messages, NewId, Text, Valid, down, ids, up, v1};
 

@@ -1,8 +1,7 @@
 //! The app of the vectors, as a server runs it.
 
 use partysync_model::{ActionError, Schema, Tx};
-use partysync_room::{Call, Changed, Handled, Message, Room, Socket, SyncServer};
-use partysync_sqlite::SqliteDb;
+use partysync_room::{Call, Changed, Handled, Message, Socket, SyncServer};
 use partysync_vectors::{Action, Todo, TodoList, apply};
 
 pub(crate) const ROOM: &str = "todos/lobby";
@@ -29,6 +28,3 @@ impl SyncServer for Todos {
         Ok(Handled::Yes)
     }
 }
-
-/// The room, in a database of its own.
-pub(crate) type TodoRoom = Room<Todos, SqliteDb>;

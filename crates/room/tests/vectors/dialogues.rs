@@ -4,10 +4,9 @@ use std::collections::{BTreeMap, VecDeque};
 
 use partysync_protocol::ErrorCode;
 use partysync_room::{ConnectionId, Effect, Event, Vetted};
-use partysync_vectors::{By, Dialogue, Need, Side, Step, dialogues};
-use serde_json::{Value as Json, json};
+use partysync_vectors::{Bound, By, Dialogue, Need, Side, Step, dialogues};
+use serde_json::json;
 
-use super::bound::Bound;
 use super::server::{Done, Server, done};
 
 /// A room, and what it did that the dialogue has not come to yet.
@@ -155,9 +154,4 @@ fn what_a_dialogue_does_to_a_server_is_among_its_needs() {
             assert!(dialogue.needs.contains(&need), "{file}: {}", json!(format!("{need:?}")));
         }
     }
-}
-
-/// The type of a frame.
-pub(crate) fn kind(frame: &Json) -> &str {
-    frame["type"].as_str().unwrap_or_default()
 }

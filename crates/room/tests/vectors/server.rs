@@ -6,7 +6,10 @@ use partysync_room::{ConnectionId, Effect, Event, Input, Room, RoomName};
 use partysync_sqlite::{Options, SqliteDb};
 use serde_json::Value as Json;
 
-use super::app::{TodoRoom, Todos};
+use super::app::Todos;
+
+/// The room, in a database of its own.
+type TodoRoom = Room<Todos, SqliteDb>;
 
 const START: Millis = 1_700_000_000_000;
 

@@ -4,13 +4,12 @@ use std::collections::BTreeMap;
 
 use serde_json::Value as Json;
 
-use super::dialogues::kind;
-
 /// How many columns at the end of a row are times.
 const TIMES: usize = 3;
 
+/// What the dialogue's stamps and times stand for.
 #[derive(Debug, Default)]
-pub(crate) struct Bound {
+pub struct Bound {
     stamps: Pairs,
     times: Pairs,
 }
@@ -35,7 +34,7 @@ impl Pairs {
 
 impl Bound {
     /// A client's frame, as this server is to get it.
-    pub(crate) fn to_server(&self, frame: &Json) -> Json {
+    pub fn to_server(&self, frame: &Json) -> Json {
         let mut frame = frame.clone();
         if let Some(stamp) = frame.pointer_mut("/cursor/stamp")
             && let Some(of_server) = stamp.as_i64().and_then(|stamp| self.stamps.to_server.get(&stamp))
@@ -46,7 +45,11 @@ impl Bound {
     }
 
     /// Whether a server's frame is the dialogue's.
-    pub(crate) fn compare(&mut self, expected: &Json, sent: &Json) -> Result<(), String> {
+    ///
+    /// # Errors
+    ///
+    /// It is not; in words.
+    pub fn compare(&mut self, expected: &Json, sent: &Json) -> Result<(), String> {
         let (mut wanted, mut got) = (expected.clone(), sent.clone());
         let compared = self.unify(&mut wanted, &mut got);
         compared.map_err(|why| format!("the server sent {sent}\nand not         {expected}\n{why}"))?;
@@ -105,11 +108,20 @@ impl Bound {
         Ok(())
     }
 
-    /// Later times of the dialogue stand for later ones of the server.
-    pub(crate) fn check_order(&self) -> Result<(), String> {
+    /// Whether later times of the dialogue stand for later ones of the server.
+    ///
+    /// # Errors
+    ///
+    /// They do not; in words.
+    pub fn check_order(&self) -> Result<(), String> {
         let of_server: Vec<_> = self.times.to_server.values().collect();
         if of_server.is_sorted() { Ok(()) } else { Err(format!("times are out of order: {:?}", self.times)) }
     }
+}
+
+/// The type of a frame.
+fn kind(frame: &Json) -> &str {
+    frame["type"].as_str().unwrap_or_default()
 }
 
 fn items(list: &mut Json) -> &mut [Json] {
