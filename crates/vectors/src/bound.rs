@@ -58,15 +58,13 @@ impl Bound {
 
     /// Takes away what need not be equal.
     fn unify(&mut self, wanted: &mut Json, got: &mut Json) -> Result<(), String> {
-        let free: &[&str] = match kind(wanted) {
-            "welcome" => &["rooms", "ping_ms", "frame_bytes"],
-            "later" => &["after_ms"],
-            _ => &[],
-        };
-        for field in free {
-            if got[*field].is_u64() {
-                got[*field] = wanted[*field].clone();
-            }
+        match kind(wanted) {
+            "welcome" => [&mut *wanted, &mut *got].into_iter().for_each(|frame| {
+                let of_version = |name: &String| name == "type" || name == "version";
+                frame.as_object_mut().into_iter().for_each(|fields| fields.retain(|name, _| of_version(name)));
+            }),
+            "later" if got["after_ms"].is_u64() => got["after_ms"] = wanted["after_ms"].clone(),
+            _ => {}
         }
         self.bind_stamp(wanted, got)?;
         match kind(wanted) {
