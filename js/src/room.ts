@@ -268,13 +268,15 @@ export class Room {
   /** Enters the room if somebody wants something of it, and leaves it a while after nobody does. */
   #attend(): void {
     clearTimeout(this.#linger);
-    const isWanted = this.#users > 0 || (this.#status.pending > 0 && !this.#transport.isOver);
     const isIn = this.#status.connection !== "idle";
-    if (isWanted && !isIn) void this.#enter();
-    else if (!isWanted && isIn) {
-      this.#linger = setTimeout(() => this.#leave(), LINGER_MS);
-      unref(this.#linger);
-    }
+    const isWaiting = this.#status.pending > 0 && !this.#transport.isOver;
+    if (this.#users > 0 || isWaiting) {
+      if (!isIn) void this.#enter();
+    } else if (!isIn) return;
+    if (this.#users > 0) return;
+    // What is pending keeps it entered, as long as its socket may come back.
+    this.#linger = setTimeout(() => (isWaiting ? this.#attend() : this.#leave()), LINGER_MS);
+    unref(this.#linger);
   }
 
   async #enter(): Promise<void> {

@@ -50,6 +50,7 @@ export class Table {
 
 /** Whether two rows, tuples or objects, say the same. */
 export function isSame(a: object, b: object): boolean {
+  if (a === b) return true;
   const keys = Object.keys(a);
   const values = (key: string) => [(a as Record<string, unknown>)[key], (b as Record<string, unknown>)[key]] as const;
   return keys.length === Object.keys(b).length && keys.every((key) => Object.is(...values(key)));

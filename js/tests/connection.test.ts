@@ -2,7 +2,7 @@
 
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 
-import { type Connection, type ConnectionOptions, connect } from "../src/index.js";
+import { type Connection, type ConnectionOptions, connect, roomOf } from "../src/index.js";
 import { delay, isFinal } from "../src/redial.js";
 import { FakeSocket, row } from "./support/fake.js";
 
@@ -267,4 +267,21 @@ test("SPEC 9.7: a room with something pending is held, though nobody looks", asy
   await vi.advanceTimersByTimeAsync(100_000);
   expect(sockets.length).toBeGreaterThan(0);
   expect(a?.status.connection).not.toBe("idle");
+});
+
+test("a room whose socket the app has closed for good is left, though something is pending: another may lead", async () => {
+  const socket = new FakeSocket("todos/over");
+  const room = roomOf(socket);
+  const stop = room.hold();
+  await vi.advanceTimersByTimeAsync(0);
+  await socket.open();
+  socket.emit("close", { code: 1006 });
+  void room.send("todos", { type: "x" });
+  stop();
+  await vi.advanceTimersByTimeAsync(20_000);
+  expect(room.status).toMatchObject({ connection: "offline", pending: 1 });
+  // Without an event, as partysocket's `close` while it is not connected.
+  socket.close();
+  await vi.advanceTimersByTimeAsync(20_000);
+  expect(room.status).toMatchObject({ connection: "idle", pending: 1 });
 });

@@ -5,9 +5,8 @@ import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { createInterface } from "node:readline";
-import { fileURLToPath } from "node:url";
 
-const ROOT = fileURLToPath(new URL("../../..", import.meta.url));
+const ROOT = path.resolve(import.meta.dirname, "../../..");
 const PROGRAM = path.resolve(ROOT, process.env.V1_TODO_BIN ?? "target/debug/v1-todo");
 
 export class Server {
