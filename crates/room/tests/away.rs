@@ -477,6 +477,20 @@ fn spec_11_away_days_at_the_limit_and_one_past_it() {
 }
 
 #[test]
+fn spec_12_11_a_room_that_no_step_has_changed_forgets_who_was_away_too() {
+    let mut world = World::new();
+    let screen = page(&mut world, 1, "pk");
+    cut(&mut world, &screen);
+    let mut world = world.asleep().0;
+    assert_eq!((world.query("SELECT count(*) FROM _away"), world.version()), (vec![vec![json!(1)]], 0));
+    for day in 1..=AWAY_DAYS + 1 {
+        world.now = START + day * DAY_MS;
+        world.handle(vec![Event::Alarm]);
+    }
+    assert_eq!(world.query("SELECT count(*) FROM _away"), [[json!(0)]]);
+}
+
+#[test]
 fn spec_7_1_a_room_that_lacks_the_table_gets_it_and_one_without_version_1_never_writes_to_it() {
     let mut world = world();
     world.query("DROP TABLE _away");
