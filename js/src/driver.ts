@@ -55,9 +55,11 @@ export interface Audience {
   message(text: string): void;
   /** Something about no action. */
   failed(error: WireError): void;
-  /** Whether anything is kept from now on; if not, why. */
+  /** Whether anything is kept from now on; if not, or if it is the queue alone, why. */
   kept(isKept: boolean, why?: unknown): void;
 }
+
+const NO_TABLES: State["tables"] = new Map();
 
 export class Driver implements Home {
   readonly #room: string;
@@ -66,6 +68,8 @@ export class Driver implements Home {
   #client: Client;
   #state: State;
   #storage: Storage | undefined;
+  /** The queue alone is stored. */
+  #isBare = false;
   #outcomes: readonly Outcome[];
   #ride: Ride | undefined;
   #connection: Connected = "connecting";
@@ -281,14 +285,20 @@ export class Driver implements Home {
     return saved.catch((why: unknown) => this.#unkept(why));
   };
 
-  #unkept(why: unknown): void {
+  /** Storing failed. A full disk may still have room for the queue, if the cache goes. */
+  #unkept(why: unknown): Promise<void> | void {
     if (this.#storage === undefined) return;
-    this.#storage = undefined;
-    this.#audience.kept(false, why);
+    this.#audience.kept(!this.#isBare, why);
+    if (this.#isBare) this.#storage = undefined;
+    else {
+      this.#isBare = true;
+      return this.#keep();
+    }
   }
 
   #kept(): Kept {
-    return { state: this.#state, outcomes: this.#outcomes };
+    const state = this.#isBare ? { ...this.#state, cursor: null, tables: NO_TABLES } : this.#state;
+    return { state, outcomes: this.#outcomes };
   }
 
   #send(frames: readonly string[]): void {

@@ -53,7 +53,7 @@ export interface Status {
   readonly pending: number;
   /** Whether rows and open actions outlive a reload: `kept` on this device, or in `memory` alone. */
   readonly storage: "kept" | "memory";
-  /** Why they don't, though they were meant to. */
+  /** Why they don't, though they were meant to; with `kept`, why open actions alone do: the disk is full. */
   readonly storageProblem?: string | undefined;
   /** The last ones, newest last. */
   readonly problems: readonly Problem[];
@@ -332,7 +332,7 @@ export class Room {
       },
       failed: (error) => this.#problem({ error, at: Date.now() }),
       kept: (isKept, why) => {
-        this.#set({ storage: isKept ? "kept" : "memory", storageProblem: isKept ? undefined : String(why) });
+        this.#set({ storage: isKept ? "kept" : "memory", storageProblem: why === undefined ? undefined : String(why) });
       },
     };
   }

@@ -80,7 +80,8 @@ export class Storage {
   /** Resolves once this, or what was handed in after it, is stored. */
   save(kept: Kept): Promise<void> {
     this.#wanted = kept;
-    this.#tail = this.#tail.then(() => this.#write());
+    // What failed before may work now: the caller may have less to store.
+    this.#tail = this.#tail.catch(() => {}).then(() => this.#write());
     return this.#tail;
   }
 
@@ -108,6 +109,18 @@ export class Storage {
     const [kept, before] = [this.#wanted, this.#saved];
     if (kept === undefined || kept === before) return;
     const stores = this.#db.transaction(STORES, "readwrite");
+    try {
+      this.#put(stores, kept, before);
+    } catch (why) {
+      // Half of it must not be committed.
+      stores.abort();
+      throw why;
+    }
+    await committed(stores);
+    this.#saved = kept;
+  }
+
+  #put(stores: IDBTransaction, kept: Kept, before: Kept | undefined): void {
     const { tables, pending, ...client } = kept.state;
     const columns = [...tables].map(([channel, table]) => [channel, table.columns]);
     stores.objectStore("clients").put({ ...client, columns, outcomes: kept.outcomes }, this.#room);
@@ -115,8 +128,6 @@ export class Storage {
     // What was there before the first save is not known here.
     if (before === undefined) stores.objectStore("rows").delete(this.#range());
     this.#writeRows(stores.objectStore("rows"), tables, before?.state.tables ?? new Map());
-    await committed(stores);
-    this.#saved = kept;
   }
 
   #writeQueue(store: IDBObjectStore, now: readonly Pending[], before: readonly Pending[]): void {

@@ -294,17 +294,48 @@ test("storage that is refused is said, and the room works without", async () => 
   expect(tab.actions()).toEqual([1]);
 });
 
-test("a disk that is full is said, and what waits for it goes out all the same", async () => {
+test("on a disk that is full the rows go, and the queue is kept, and it is said", async () => {
+  const tab = new Tab();
+  await tab.join(...EMPTY, patch(0, 1, [total(5)]));
+  tab.act("a");
+  await until(
+    () => tab.actions(),
+    (sent) => sent.length === 1,
+  );
+  expect((await stored("rows", (store) => store.getAll())).length).toBe(1);
+  const put = IDBObjectStore.prototype.put;
+  vi.spyOn(IDBObjectStore.prototype, "put").mockImplementation(function (this: IDBObjectStore, value, key) {
+    if (Array.isArray(value)) throw new Error("QuotaExceededError");
+    return put.call(this, value, key);
+  });
+  tab.say(patch(1, 2, [["y", 1, NOW, NOW, null]]));
+  tab.act("b");
+  await until(
+    () => tab.actions(),
+    (sent) => sent.length === 2,
+  );
+  expect([tab.keeps, String(tab.why)]).toEqual([true, "Error: QuotaExceededError"]);
+  expect((await queue()).map(({ key }) => key)).toEqual(["a", "b"]);
+  expect(await stored("rows", (store) => store.getAll())).toEqual([]);
+  await tab.close();
+  const again = new Tab();
+  await until(
+    () => again.shown?.pending.length,
+    (n) => n === 2,
+  );
+});
+
+test("where nothing can be stored any more it is said, and what waits for it goes out all the same", async () => {
   const tab = new Tab();
   await tab.join(...EMPTY);
-  vi.spyOn(Storage.prototype, "save").mockRejectedValue(new Error("QuotaExceededError"));
+  vi.spyOn(Storage.prototype, "save").mockRejectedValue(new Error("InvalidStateError"));
   tab.act("a");
   tab.act("b");
   await until(
     () => tab.actions(),
     (sent) => sent.length === 2,
   );
-  expect([tab.keeps, String(tab.why)]).toEqual([false, "Error: QuotaExceededError"]);
+  expect([tab.keeps, String(tab.why)]).toEqual([false, "Error: InvalidStateError"]);
 });
 
 test("a follower shows what the leader does, and its actions go out once, through the leader", async () => {
