@@ -75,7 +75,8 @@ async fn spec_8_25_a_client_that_does_not_read_is_caught_up_once_it_does_while_o
     const DELETED: usize = ACTIONS - 1;
 
     let served = serve().await;
-    let mut ann = Client::connect(served.address, "/parties/notes/lobby").await;
+    // Who has asked for nothing is volunteered everything after a while.
+    let (mut ann, _) = Client::join(served.address, "lobby").await;
     let mut slow = Client::connect_small(served.address, "/parties/notes/lobby").await;
     slow.sync().await;
     let mut slow_v2 = Client::connect_small(served.address, "/parties/notes/lobby").await;

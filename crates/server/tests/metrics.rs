@@ -43,7 +43,6 @@ async fn what_happens_is_counted_and_no_room_is_named() {
         ("partysync_rooms_opened_total", 1.0),
         ("partysync_frames_received_total", 5.0),
         ("partysync_frame_seconds_count", 5.0),
-        ("partysync_alarms_total", 1.0),
         ("partysync_actions_total{outcome=\"applied\"}", 2.0),
         ("partysync_actions_total{outcome=\"rejected\"}", 1.0),
         ("partysync_actions_total{outcome=\"later\"}", 0.0),
@@ -54,6 +53,8 @@ async fn what_happens_is_counted_and_no_room_is_named() {
     ] {
         assert_eq!(answer.metric(name), value, "{name}");
     }
+    // One that rings a moment too early rings again.
+    assert!((1.0..=2.0).contains(&answer.metric("partysync_alarms_total")));
     assert_eq!(answer.metric("partysync_frames_sent_total"), 8.0);
     assert!(answer.metric("partysync_sent_bytes_total") > answer.metric("partysync_frames_sent_total"));
     assert!(answer.metric("partysync_commit_seconds_count") >= 3.0);
