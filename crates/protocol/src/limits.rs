@@ -22,6 +22,9 @@ pub const ROOM_QUEUE: usize = 4_096;
 pub const ROOM_CONNECTIONS: usize = 10_000;
 /// Rooms that one socket carries, natively.
 pub const SOCKET_ROOMS: usize = 32;
+/// Frames for one room of a socket that carries several, which wait while the room, a door or a hook holds them back; one counts once more for each 16 KiB. Past it:
+/// that socket is not read.
+pub const LANE_QUEUE: usize = 128;
 /// A room's raw path segment. Past it: status 414.
 pub const ROOM_NAME_BYTES: usize = 512;
 /// A party's raw path segment. Past it: status 414.
@@ -170,6 +173,7 @@ mod tests {
             ("`room_queue`", grouped(ROOM_QUEUE as u64)),
             ("`room_connections`", grouped(ROOM_CONNECTIONS as u64)),
             ("`socket_rooms`", format!("{SOCKET_ROOMS} natively, 1 on Durable Objects")),
+            ("`lane_queue`", LANE_QUEUE.to_string()),
             ("`room_name_bytes`", format!("{ROOM_NAME_BYTES}, {PARTY_NAME_BYTES}")),
             ("`connection_id_bytes`", CONNECTION_ID_BYTES.to_string()),
             ("`connection_bytes`", bytes(CONNECTION_BYTES)),

@@ -1,10 +1,12 @@
 //! Version 2 (SPEC section 8): JSON text frames, one object each, told apart by `type`.
 
 mod down;
+mod envelope;
 mod up;
 
 pub use down::{Changes, Down, ErrorMessage, Joined, Later, Left, Patch, Reject, Snapshot, Welcome};
 pub use down::{ack, encode, message, patch, pong, snapshot};
+pub use envelope::Envelope;
 pub use up::{Up, UpError};
 
 use serde::{Deserialize, Deserializer};

@@ -146,24 +146,30 @@ impl Backlog {
     }
 
     /// So many bytes more were written.
-    pub(crate) fn advance(&mut self, bytes: usize) {
-        self.written += bytes;
-        while let Some((kind, payload)) = self.frames.front() {
-            let payload_bytes = payload.as_bytes().len();
-            let frame_bytes = payload.header().as_bytes().len() + payload_bytes;
-            if self.written < frame_bytes {
-                return;
-            }
-            let cost = payload.cost();
-            match kind {
-                Kind::News { .. } | Kind::Message => self.news_bytes -= cost,
-                Kind::Answer => self.answer_bytes -= cost,
-            }
-            self.written -= frame_bytes;
-            self.frames.pop_front();
+    pub(crate) fn advance(&mut self, mut bytes: usize) {
+        while let Some(rest) = self.advance_first(bytes) {
+            bytes = rest;
         }
-        // It may have been large, and will be rarely needed.
-        self.frames = VecDeque::new();
+    }
+
+    /// So many bytes more were written, from the first frame on. Returns how many of them came after it; `None` if it is not written whole, or
+    /// there is none.
+    pub(crate) fn advance_first(&mut self, bytes: usize) -> Option<usize> {
+        let (kind, payload) = self.frames.front()?;
+        self.written += bytes;
+        let rest = self.written.checked_sub(payload.header().as_bytes().len() + payload.as_bytes().len())?;
+        let cost = payload.cost();
+        match kind {
+            Kind::News { .. } | Kind::Message => self.news_bytes -= cost,
+            Kind::Answer => self.answer_bytes -= cost,
+        }
+        self.written = 0;
+        self.frames.pop_front();
+        if self.frames.is_empty() {
+            // It may have been large, and will be rarely needed.
+            self.frames = VecDeque::new();
+        }
+        Some(rest)
     }
 
     /// Whether so many answers wait that the socket may not ask for more.
@@ -187,6 +193,28 @@ impl Backlog {
         self.answer_bytes += payload.cost();
         self.frames.push_back((Kind::Answer, payload));
         self.close(Close::new(code.unwrap_or_default(), ""));
+    }
+
+    /// Forgets that the socket was to be closed, and that news was left out: the room that it came from ends here, and no other.
+    pub(crate) fn reopen(&mut self) {
+        self.close = None;
+        self.lag = None;
+    }
+
+    /// One backlog with the frames of all these, which take turns. The first frame of the first may be written in part.
+    pub(crate) fn joined(lanes: Vec<Backlog>) -> Backlog {
+        let mut joined = Backlog::default();
+        let mut lanes: Vec<Backlog> = lanes;
+        for lane in &mut lanes {
+            joined.written += lane.written;
+            joined.news_bytes += lane.news_bytes;
+            joined.answer_bytes += lane.answer_bytes;
+            joined.close = joined.close.or(lane.close.take());
+        }
+        while lanes.iter().any(|lane| !lane.frames.is_empty()) {
+            joined.frames.extend(lanes.iter_mut().filter_map(|lane| lane.frames.pop_front()));
+        }
+        joined
     }
 
     /// Whether the room is to be asked, now and once, for what was left out: the reader has read all that waited.

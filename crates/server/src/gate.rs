@@ -1,5 +1,7 @@
 //! What a socket's frames pass on their way to the room, if the app has a say in some of them (SPEC 13.3, 13.8).
 
+use std::sync::Arc;
+
 use partysync_protocol::v2;
 use partysync_room::{Admission, Attempt, Join, RoomName, Seen, Vetted};
 use tokio::sync::Semaphore;
@@ -15,14 +17,19 @@ pub(crate) struct Gate {
     /// As whom it came in.
     admission: Admission,
     /// What the handshake said, as long as a `join` may come that is to be taken to the door with it.
-    join: Option<Box<Join>>,
+    join: Option<Arc<Join>>,
     /// No text frame has come yet. The first says whether there will be a `join` (SPEC 8.2).
     is_new: bool,
 }
 
 impl Gate {
+    /// The gate of a socket that carries the room beside that of its URL, and was admitted so.
+    pub(crate) fn of_further(party: &Party, admission: Admission, join: Option<Arc<Join>>) -> Option<Self> {
+        Some(Gate { is_new: false, ..Gate::new(party, admission, join)? })
+    }
+
     /// The gate of a socket that was admitted so.
-    pub(crate) fn new(party: &Party, admission: Admission, join: Option<Box<Join>>) -> Option<Self> {
+    pub(crate) fn new(party: &Party, admission: Admission, join: Option<Arc<Join>>) -> Option<Self> {
         if let Some(after) = &party.hooks.after {
             after.run_here();
         }
@@ -94,7 +101,7 @@ mod tests {
             doors: Doors { connect: Some(Door::new(|_| async { Ok(Admission::of("ann")) })), request: None },
             hooks: Hooks::default(),
         };
-        let handshake = Some(Box::new(Join::new(room.clone())));
+        let handshake = Some(Arc::new(Join::new(room.clone())));
         let mut gate = Gate::new(&party, Admission::anonymous(), handshake).unwrap();
         let join = format!(r#"{{"type":"join","room":"todos/x","client":"{}","token":"t"}}"#, "0".repeat(32));
         let places = Semaphore::new(1);

@@ -20,7 +20,8 @@ use crate::mailbox::Speaks;
 use crate::origins::Origins;
 use crate::party::Party;
 use crate::rooms::Rooms;
-use crate::{socket, ws};
+use crate::socket::{self, Arrival};
+use crate::ws;
 
 /// Headers that are the server's to say: they are about the connection, or about how the body is sent.
 const OF_THE_CONNECTION: [HeaderName; 4] =
@@ -66,10 +67,11 @@ async fn connect(rooms: Arc<Rooms>, front: &Front, request: Request) -> Result<R
     let speaks = if ws::offers(&parts.headers, v2::SUBPROTOCOL) { Speaks::V2 } else { Speaks::Unknown };
     let not_upgradable = || (StatusCode::UPGRADE_REQUIRED, "This connection cannot become a WebSocket.".into());
     let upgrade = parts.extensions.remove::<OnUpgrade>().ok_or_else(not_upgradable)?;
-    let (admission, join) = match &party.doors.connect {
-        None => (Admission::anonymous(), None),
-        Some(door) => match enter(door, door::join(name.clone(), path, &parts, &front.token_param)).await {
-            Ok((admission, join)) => (admission, Some(join)),
+    let asks = || door::join(name.clone(), path, &parts, &front.token_param);
+    let (admission, handshake) = match &party.doors.connect {
+        None => (Admission::anonymous(), rooms.has_doors().then(|| Arc::new(asks()))),
+        Some(door) => match enter(door, asks()).await {
+            Ok((admission, handshake)) => (admission, Some(handshake)),
             // A browser hides the status and the text of a handshake from the page, but not the reason of a close (SPEC 13.4).
             Err(refusal) if refusal.is_clients_fault() && parts.headers.contains_key(header::ORIGIN) => {
                 let close = Close { code: 4_000 + refusal.status(), reason: refusal.text().to_owned().into() };
@@ -83,14 +85,15 @@ async fn connect(rooms: Arc<Rooms>, front: &Front, request: Request) -> Result<R
     lease.open().await.map_err(cannot_open)?;
     let identity = admission.identity().map(str::to_owned);
     let info = ConnectionInfo { key, identity, data: admission.data().cloned() };
-    tokio::spawn(socket::serve(upgrade, lease, info, speaks, Gate::new(party, admission, join)));
+    let at_door = handshake.clone().filter(|_| party.doors.connect.is_some());
+    let gate = Gate::new(party, admission, at_door);
+    tokio::spawn(socket::serve(upgrade, lease, info, speaks, Arrival { gate, handshake }));
     Ok(switching_protocols(&accept, speaks))
 }
 
-/// Asks the door, and keeps what it was asked but for the token, which nobody needs any more.
-async fn enter(door: &Door, join: Join) -> Result<(Admission, Box<Join>), Refusal> {
-    let mut kept = Box::new(join.clone());
-    kept.token = None;
+/// Asks the door, and keeps what it was asked: doors of further rooms are asked the same.
+async fn enter(door: &Door, join: Join) -> Result<(Admission, Arc<Join>), Refusal> {
+    let kept = Arc::new(join.clone());
     Ok((door.admit(join).await?, kept))
 }
 

@@ -19,7 +19,7 @@ use crate::log_file::{self, LogFile};
 use crate::mailbox::{Mail, Mailbox, Received, Speaks};
 use crate::metrics::Tally;
 use crate::open::{self, Trouble};
-use crate::outbox::{Outbox, Post, Scratch};
+use crate::outbox::{Lane, Post, Scratch};
 use crate::party::AnyRoom;
 use crate::proof::Told;
 use crate::rooms::{Fate, Lease, Rooms};
@@ -57,7 +57,7 @@ pub(crate) struct Desk {
 
 /// A socket at the desk.
 struct Seat {
-    outbox: Arc<Outbox>,
+    lane: Lane,
     /// Which of the batch's posts it gets.
     posts: Vec<u32>,
 }
@@ -91,6 +91,8 @@ struct Batch {
     touched: Vec<ConnectionId>,
     /// What is known of sockets that are gone.
     arrived: Vec<(ConnectionId, Arrived)>,
+    /// Who waits until all is sent that came of what was before.
+    fences: Vec<oneshot::Sender<()>>,
     /// Carried out after the events.
     orders: Vec<(Lease, Order)>,
     tally: Tally,
@@ -142,7 +144,7 @@ impl Desk {
             if let Some(seat) = self.sockets.get(connection) {
                 let post = Post::new(Kind::Answer, pong);
                 // A pong is no news that a slow reader could do without.
-                let _ = SCRATCH.with_borrow_mut(|scratch| seat.outbox.post([&post].into_iter(), None, scratch));
+                let _ = SCRATCH.with_borrow_mut(|scratch| seat.lane.post([&post].into_iter(), None, scratch));
             }
             false
         });
@@ -197,6 +199,10 @@ impl Desk {
     /// What comes after a batch, whatever became of it.
     fn finish(&mut self, rooms: &Arc<Rooms>, mailbox: &Mailbox, mut batch: Batch, since: Option<Instant>) {
         self.send_batch(&mut batch);
+        // Who waits no more is gone.
+        for fence in batch.fences.drain(..) {
+            let _ = fence.send(());
+        }
         if let Some(since) = since {
             rooms.metrics.answered(since.elapsed(), batch.tally.frames_received);
         }
@@ -208,7 +214,8 @@ impl Desk {
         self.failed = None;
         if batch.stop {
             self.note_arrivals();
-            self.close_all(&RESTART);
+            self.asleep.clear();
+            self.sockets.drain().for_each(|(_, seat)| seat.lane.close_socket(RESTART));
         }
         // Many alarms may be due after a restart: a room that came for that alone goes again.
         let was_rung = batch.was_asleep && !batch.rings.is_empty() && self.sockets.is_empty();
@@ -229,13 +236,14 @@ impl Desk {
             // Who does not wait any more needs no room.
             Mail::Open(answer) if answer.is_closed() => {}
             Mail::Open(answer) => drop(answer.send(self.open(rooms, mailbox, batch))),
-            Mail::Opened { outbox, .. } if rooms.is_stopping() => outbox.close(RESTART),
-            Mail::Opened { connection, info, speaks, outbox } => {
+            Mail::Opened { lane, .. } if rooms.is_stopping() => lane.close_socket(RESTART),
+            Mail::Opened { connection, info, speaks, lane } => {
                 tracing::debug!(connection = connection.0, "connection opened");
-                self.sockets.insert(connection, Seat { outbox, posts: Vec::new() });
+                self.sockets.insert(connection, Seat { lane, posts: Vec::new() });
                 batch.events.push(match speaks {
                     Speaks::Unknown => Event::Opened { connection, info },
                     Speaks::V2 => Event::OpenedV2 { connection, info, is_further: false },
+                    Speaks::Further => Event::OpenedV2 { connection, info, is_further: true },
                 });
                 batch.needs_room = true;
             }
@@ -251,7 +259,7 @@ impl Desk {
             Mail::Closed(connection, code) => {
                 tracing::debug!(connection = connection.0, "connection closed");
                 let seat = self.sockets.remove(&connection);
-                let arrived = seat.and_then(|seat| seat.outbox.arrived());
+                let arrived = seat.and_then(|seat| seat.lane.arrived());
                 batch.arrived.extend(arrived.map(|arrived| (connection, arrived)));
                 // The app hears of it, unless the room finds no place in memory.
                 if self.failed.is_none() {
@@ -266,7 +274,7 @@ impl Desk {
                 batch.events.push(Event::Quiet { connection });
             }
             Mail::CatchUp(connection) => {
-                if let Some(since) = self.sockets.get(&connection).and_then(|seat| seat.outbox.end_lag()) {
+                if let Some(since) = self.sockets.get(&connection).and_then(|seat| seat.lane.end_lag()) {
                     batch.needs_room |= self.asleep.contains_key(&connection);
                     tracing::debug!(connection = connection.0, since, "a slow reader catches up");
                     batch.tally.caught_up += 1;
@@ -293,6 +301,7 @@ impl Desk {
                 batch.needs_room = true;
             }
             Mail::Order(lease, order) => batch.orders.push((lease, order)),
+            Mail::Fence(answer) => batch.fences.push(answer),
             Mail::Evict => batch.evict = true,
             Mail::Stop => batch.stop = true,
         }
@@ -355,12 +364,12 @@ impl Desk {
             Effect::Message { to, frame } => self.post(batch, Kind::Message, frame, to.iter().copied()),
             Effect::Track { connection, channels } => {
                 if let Some(seat) = self.sockets.get(&connection) {
-                    seat.outbox.track(channels);
+                    seat.lane.track(channels);
                     batch.touched.push(connection);
                 }
             }
             Effect::TellArrived { connection } => {
-                let arrived = self.sockets.get(&connection).and_then(|seat| seat.outbox.arrived());
+                let arrived = self.sockets.get(&connection).and_then(|seat| seat.lane.arrived());
                 if let (Some(room), Some(arrived)) = (&mut self.room, arrived) {
                     room.arrived(connection, arrived);
                 }
@@ -369,7 +378,15 @@ impl Desk {
                 // What it was sent before comes before.
                 self.send_posts(batch, None);
                 if let Some(seat) = self.sockets.get(&connection) {
-                    seat.outbox.close(Close { code, reason });
+                    seat.lane.end(Close { code, reason });
+                }
+            }
+            Effect::Leave { connection, frame } => {
+                self.send_posts(batch, None);
+                if let Some(seat) = self.sockets.remove(&connection) {
+                    batch.tally.frames_sent += 1;
+                    batch.tally.bytes_sent += frame.len() as u64;
+                    seat.lane.put_out(frame);
                 }
             }
             Effect::Respond { request, response } => {
@@ -422,7 +439,7 @@ impl Desk {
             for to in batch.touched.drain(..) {
                 let Some(seat) = self.sockets.get_mut(&to) else { continue };
                 let posts = seat.posts.iter().filter_map(|index| posts.get(*index as usize));
-                batch.tally.fell_behind += u64::from(seat.outbox.post(posts, told, scratch));
+                batch.tally.fell_behind += u64::from(seat.lane.post(posts, told, scratch));
                 seat.posts.clear();
                 seat.posts.shrink_to(POSTS_KEPT);
             }
@@ -444,7 +461,7 @@ impl Desk {
     fn close_all(&mut self, close: &Close) {
         self.asleep.clear();
         for (_, seat) in self.sockets.drain() {
-            seat.outbox.close(close.clone());
+            seat.lane.end(close.clone());
         }
     }
 
@@ -473,7 +490,7 @@ impl Desk {
     fn note_arrivals(&mut self) {
         let Some(room) = &mut self.room else { return };
         for (connection, seat) in &self.sockets {
-            if let Some(arrived) = seat.outbox.arrived() {
+            if let Some(arrived) = seat.lane.arrived() {
                 room.arrived(*connection, arrived);
             }
         }

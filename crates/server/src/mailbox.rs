@@ -14,7 +14,7 @@ use tracing::Span;
 use crate::clock::Ring;
 use crate::data::DataDir;
 use crate::job::{Desk, Order};
-use crate::outbox::Outbox;
+use crate::outbox::Lane;
 use crate::rate::Bucket;
 use crate::rooms::Lease;
 
@@ -26,7 +26,7 @@ pub(crate) enum Mail {
     /// Bring the room into memory, and say whether it can be.
     Open(oneshot::Sender<Result<(), ErrorCode>>),
     /// A socket was opened.
-    Opened { connection: ConnectionId, info: ConnectionInfo, speaks: Speaks, outbox: Arc<Outbox> },
+    Opened { connection: ConnectionId, info: ConnectionInfo, speaks: Speaks, lane: Lane },
     /// A frame came.
     Frame { connection: ConnectionId, frame: Received },
     /// A socket is gone, with this close code if there was one.
@@ -39,6 +39,8 @@ pub(crate) enum Mail {
     Quiet(ConnectionId),
     /// A slow reader has read what it got: it is to be told what was left out.
     CatchUp(ConnectionId),
+    /// Say so when all that came before is answered.
+    Fence(oneshot::Sender<()>),
     /// The alarm rings. The lease keeps the mailbox until it is handled.
     Alarm(Lease, Ring),
     /// Nobody has used the room for a while, or another one needs its place: leave memory, if that still may be.
@@ -56,6 +58,8 @@ pub(crate) enum Speaks {
     Unknown,
     /// Version 2, by its subprotocol.
     V2,
+    /// Version 2: it carries the room beside that of its URL, where it was welcomed.
+    Further,
 }
 
 /// A frame from a client.
@@ -245,7 +249,7 @@ impl Mail {
             Mail::Opened { .. } | Mail::Frame { .. } | Mail::CatchUp(_) => true,
             Mail::Alarm(..) | Mail::Delivered { .. } | Mail::Order(..) => true,
             // Those of sockets wake a room that is asleep if it has to know of them.
-            Mail::Closed(..) | Mail::Quiet(_) | Mail::Evict | Mail::Stop => false,
+            Mail::Closed(..) | Mail::Quiet(_) | Mail::Fence(_) | Mail::Evict | Mail::Stop => false,
         }
     }
 
@@ -259,7 +263,8 @@ impl Mail {
 }
 
 impl Received {
-    fn places(&self) -> u32 {
+    /// How much of a queue it takes up.
+    pub(crate) fn places(&self) -> u32 {
         places(match self {
             Received::Text(text) | Received::Vetted(text, _) => text.len(),
             Received::Binary(bytes) => bytes.len(),

@@ -7,7 +7,7 @@
 use std::io::{self, IoSlice};
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -17,6 +17,8 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
 use crate::backlog::{Backlog, Close, Kind, Payload};
+use crate::berth::Berth;
+use crate::lanes::{LaneId, Lanes};
 use crate::proof::{Mark, Told};
 use crate::transport::Transport;
 use crate::ws::{Header, Opcode};
@@ -34,10 +36,9 @@ const BACKLOG_FRAMES: usize = 64;
 const SCRATCH_KEPT_BYTES: usize = 1 << 20;
 
 /// A socket's way out.
-#[derive(Debug)]
 pub(crate) struct Outbox {
     transport: Transport,
-    backlog: Mutex<Backlog>,
+    lanes: Mutex<Lanes>,
     /// There is something for the task to do: to write, or to close.
     wake: Notify,
     /// Few enough answers wait.
@@ -75,7 +76,7 @@ impl Outbox {
     pub(crate) fn new(transport: Transport) -> Self {
         Outbox {
             transport,
-            backlog: Mutex::default(),
+            lanes: Mutex::default(),
             wake: Notify::new(),
             drained: Notify::new(),
             closing: Notify::new(),
@@ -90,100 +91,73 @@ impl Outbox {
         &self.transport
     }
 
-    /// Writes frames, or keeps them until they can be written; `told` says what they show, if they are all of a batch. Returns whether the
-    /// reader has just become too slow for them.
-    pub(crate) fn post<'p>(
-        &self,
-        posts: impl Iterator<Item = &'p Post> + Clone,
-        told: Option<Told>,
-        scratch: &mut Scratch,
-    ) -> bool {
-        let mut backlog = self.backlog();
-        let was_behind = backlog.is_behind();
-        let ping = told.and_then(|told| backlog.proof.due(told));
-        let mut written = 0;
-        if backlog.is_clear() {
-            // Whatever is wrong with the socket, its task will find out.
-            written = scratch.write(posts.clone(), ping, &self.transport).unwrap_or(0);
-        }
-        for post in posts {
-            if written >= post.bytes() {
-                written -= post.bytes();
-                continue;
-            }
-            backlog.push_begun_or_whole(post, std::mem::take(&mut written));
-        }
-        if let Some(told) = told.filter(|_| !backlog.is_behind()) {
-            backlog.push_rest_of(ping, written);
-            backlog.proof.told(told, ping.is_some());
-        }
-        let (is_empty, is_closing) = (backlog.is_empty(), backlog.closing().is_some());
-        let fell_behind = !was_behind && backlog.is_behind();
-        drop(backlog);
-        if is_closing {
-            self.closing.notify_one();
-        }
-        if !is_empty {
-            self.wake.notify_one();
-        }
-        fell_behind
-    }
-
     /// Sends a control frame.
     pub(crate) fn control(&self, opcode: Opcode, payload: Vec<u8>) {
-        self.backlog().push(Kind::Answer, Payload::Control(opcode, payload));
+        self.push_own(Payload::Control(opcode, payload));
+    }
+
+    /// Says something about the socket itself, which carries several rooms.
+    pub(crate) fn say(&self, frame: Frame) {
+        self.push_own(Payload::Text(frame));
+    }
+
+    fn push_own(&self, payload: Payload) {
+        let mut lanes = self.lanes();
+        if lanes.home().closing().is_none()
+            && let Some(backlog) = lanes.get(LaneId::SOCKET)
+        {
+            backlog.push(Kind::Answer, payload);
+        }
+        drop(lanes);
         self.wake.notify_one();
     }
 
     /// Asks a client that is silent whether it is there, and what it has.
     pub(crate) fn ping(&self) {
-        let mut backlog = self.backlog();
-        let mark = backlog.proof.owed();
-        backlog.push(Kind::Answer, Payload::Control(Opcode::Ping, mark));
-        drop(backlog);
-        self.wake.notify_one();
+        let mark = self.lanes().home().proof.owed();
+        self.control(Opcode::Ping, mark);
     }
 
     /// A pong came.
     pub(crate) fn pong(&self, mark: Mark) {
-        self.backlog().proof.pong(mark);
+        self.lanes().home().proof.pong(mark);
     }
 
-    /// See [`Proof::track`](crate::proof::Proof::track).
-    pub(crate) fn track(&self, channels: u8) {
-        self.backlog().proof.track(channels);
-    }
-
-    /// What is known to have arrived.
-    pub(crate) fn arrived(&self) -> Option<Arrived> {
-        self.backlog().proof.arrived()
-    }
-
-    /// Closes the socket after what was posted.
+    /// Closes the socket after what was posted, whatever rooms it carries.
     pub(crate) fn close(&self, close: Close) {
-        self.backlog().close(close);
+        self.lanes().home().close(close);
         self.closing.notify_one();
         self.wake.notify_one();
     }
 
     /// The close that was asked for.
     pub(crate) fn asked_to_close(&self) -> Option<Close> {
-        self.backlog().closing().cloned()
+        self.lanes().home().closing().cloned()
     }
 
     /// Adds the close frame, after everything.
     pub(crate) fn push_close(&self, code: Option<u16>, reason: &str) {
-        self.backlog().push_close(code, reason);
+        self.lanes().push_close(code, reason);
+    }
+
+    /// The socket is about to carry rooms beside that of its URL. From now on each has a [lane](Lane) of its own.
+    pub(crate) fn split(&self, home: Arc<Berth>) {
+        self.lanes().split(home);
+    }
+
+    /// A lane for a further room.
+    pub(crate) fn add_lane(self: &Arc<Self>, berth: Arc<Berth>) -> Lane {
+        Lane { id: self.lanes().add(berth), outbox: Arc::clone(self) }
     }
 
     /// Writes what waits, until nothing does.
     pub(crate) fn poll_write(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
-            let mut backlog = self.backlog();
-            if backlog.is_empty() {
+            let mut lanes = self.lanes();
+            if lanes.is_empty() {
                 return self.transport.poll_flush(cx);
             }
-            let written = match self.poll_write_some(&backlog, cx) {
+            let written = match self.poll_write_some(&lanes, cx) {
                 Poll::Ready(written) => written?,
                 Poll::Pending => {
                     self.is_blocked.store(true, Ordering::Relaxed);
@@ -193,11 +167,13 @@ impl Outbox {
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
-            backlog.advance(written);
-            if !backlog.is_over() {
+            lanes.advance(written);
+            if lanes.get(LaneId::SOCKET).is_some_and(|backlog| !backlog.is_over()) {
                 self.drained.notify_one();
             }
-            drop(backlog);
+            let behind = lanes.look();
+            drop(lanes);
+            behind.iter().for_each(|berth| berth.catch_up());
             // There is room again for what did not fit, so the client, or its system, reads.
             if self.is_blocked.swap(false, Ordering::Relaxed) {
                 self.hear();
@@ -205,10 +181,8 @@ impl Outbox {
         }
     }
 
-    fn poll_write_some(&self, backlog: &Backlog, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let (frames, mut skip) = backlog.front();
-        let frames: Vec<(Header, &[u8])> =
-            frames.take(BACKLOG_FRAMES).map(|frame| (frame.header(), frame.as_bytes())).collect();
+    fn poll_write_some(&self, lanes: &Lanes, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let (frames, mut skip) = lanes.front(BACKLOG_FRAMES);
         let mut slices = Vec::with_capacity(2 * frames.len());
         for part in frames.iter().flat_map(|(header, payload)| [header.as_bytes(), payload]) {
             let skipped = skip.min(part.len());
@@ -220,19 +194,15 @@ impl Outbox {
         self.transport.poll_write(cx, &slices)
     }
 
-    /// Whether the room is to be asked, now and once, for what was left out.
+    /// Whether the room of the URL, the only one, is to be asked, now and once, for what was left out.
     pub(crate) fn wants_catch_up(&self) -> bool {
-        self.backlog().wants_catch_up()
-    }
-
-    /// See [`Backlog::end_lag`].
-    pub(crate) fn end_lag(&self) -> Option<Version> {
-        self.backlog().end_lag()
+        let mut lanes = self.lanes();
+        !lanes.is_split() && lanes.home().wants_catch_up()
     }
 
     /// Waits until so few answers wait that the socket may ask for more.
     pub(crate) async fn drained(&self) {
-        while self.backlog().is_over() {
+        while self.lanes().get(LaneId::SOCKET).is_some_and(|backlog| backlog.is_over()) {
             self.drained.notified().await;
         }
     }
@@ -279,8 +249,139 @@ impl Outbox {
         self.opened.elapsed().saturating_sub(Duration::from_millis(self.heard_ms.load(Ordering::Relaxed)))
     }
 
-    fn backlog(&self) -> MutexGuard<'_, Backlog> {
-        self.backlog.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lanes(&self) -> MutexGuard<'_, Lanes> {
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A room's way out through a socket, which may carry other rooms too.
+#[derive(Clone)]
+pub(crate) struct Lane {
+    outbox: Arc<Outbox>,
+    id: LaneId,
+}
+
+impl Lane {
+    /// That of the room of the socket's URL.
+    pub(crate) fn home(outbox: Arc<Outbox>) -> Self {
+        Lane { outbox, id: LaneId::HOME }
+    }
+
+    /// Writes frames, or keeps them until they can be written; `told` says what they show, if they are all of a batch. Returns whether the
+    /// reader has just become too slow for them.
+    pub(crate) fn post<'p>(
+        &self,
+        posts: impl Iterator<Item = &'p Post> + Clone,
+        told: Option<Told>,
+        scratch: &mut Scratch,
+    ) -> bool {
+        let outbox = &*self.outbox;
+        let mut lanes = outbox.lanes();
+        let (is_clear, is_closing) = (lanes.is_clear(), lanes.home().closing().is_some());
+        let Some(backlog) = lanes.get(self.id).filter(|_| !is_closing) else { return false };
+        let was_behind = backlog.is_behind();
+        let ping = told.and_then(|told| backlog.proof.due(told));
+        let mut written = 0;
+        if is_clear && !was_behind {
+            // Whatever is wrong with the socket, its task will find out.
+            written = scratch.write(posts.clone(), ping, &outbox.transport).unwrap_or(0);
+        }
+        let mut is_begun = false;
+        for post in posts {
+            if written >= post.bytes() {
+                written -= post.bytes();
+                continue;
+            }
+            is_begun |= written > 0;
+            backlog.push_begun_or_whole(post, std::mem::take(&mut written));
+        }
+        if let Some(told) = told.filter(|_| !backlog.is_behind()) {
+            is_begun |= backlog.push_rest_of(ping, written);
+            backlog.proof.told(told, ping.is_some());
+        }
+        let fell_behind = !was_behind && backlog.is_behind();
+        let close = backlog.closing().cloned();
+        if is_begun {
+            lanes.begin_with(self.id);
+        }
+        let is_closing = close.is_some_and(|close| lanes.end(self.id, close));
+        outbox.notify(lanes, is_closing);
+        fell_behind
+    }
+
+    /// Says something on behalf of the room.
+    pub(crate) fn answer(&self, frame: Frame) {
+        let mut lanes = self.outbox.lanes();
+        if lanes.home().closing().is_none()
+            && let Some(backlog) = lanes.get(self.id)
+        {
+            backlog.push(Kind::Answer, Payload::Text(frame));
+        }
+        self.outbox.notify(lanes, false);
+    }
+
+    /// See [`Proof::track`](crate::proof::Proof::track).
+    pub(crate) fn track(&self, channels: u8) {
+        if let Some(backlog) = self.outbox.lanes().get(self.id) {
+            backlog.proof.track(channels);
+        }
+    }
+
+    /// What is known to have arrived.
+    pub(crate) fn arrived(&self) -> Option<Arrived> {
+        self.outbox.lanes().get(self.id).and_then(|backlog| backlog.proof.arrived())
+    }
+
+    /// See [`Backlog::end_lag`].
+    pub(crate) fn end_lag(&self) -> Option<Version> {
+        self.outbox.lanes().get(self.id).and_then(Backlog::end_lag)
+    }
+
+    /// The room puts the socket out with this frame, for good.
+    pub(crate) fn put_out(&self, frame: Frame) {
+        let mut lanes = self.outbox.lanes();
+        if lanes.home().closing().is_none() {
+            lanes.put_out(self.id, frame);
+        }
+        self.outbox.notify(lanes, false);
+    }
+
+    /// Ends the room on this socket after what was posted. If it carries no other room, the socket is closed (SPEC 8.34).
+    pub(crate) fn end(&self, close: Close) {
+        let mut lanes = self.outbox.lanes();
+        let is_closing = lanes.home().closing().is_some() || lanes.end(self.id, close);
+        self.outbox.notify(lanes, is_closing);
+    }
+
+    /// Closes the socket after what was posted, whatever rooms it carries.
+    pub(crate) fn close_socket(&self, close: Close) {
+        self.outbox.close(close);
+    }
+
+    /// Removes the lane, unless something waits on it.
+    pub(crate) fn remove(&self) -> bool {
+        self.outbox.lanes().remove(self.id)
+    }
+
+    /// Waits until so few answers of the room wait that it may be asked for more.
+    pub(crate) async fn drained(&self, berth: &Berth) {
+        while self.outbox.lanes().get(self.id).is_some_and(|backlog| backlog.is_over()) {
+            berth.drained.notified().await;
+        }
+    }
+}
+
+impl Outbox {
+    /// Tells the socket's task what there is to do.
+    fn notify(&self, lanes: MutexGuard<'_, Lanes>, is_closing: bool) {
+        let is_empty = lanes.is_empty();
+        drop(lanes);
+        if is_closing {
+            self.closing.notify_one();
+        }
+        if !is_empty || is_closing {
+            self.wake.notify_one();
+        }
     }
 }
 
@@ -291,17 +392,17 @@ impl Backlog {
         if written > 0 { self.push_begun(post.kind, payload, written) } else { self.push(post.kind, payload) }
     }
 
-    /// Adds a ping, of which some bytes, or all, may be written already.
-    fn push_rest_of(&mut self, ping: Option<Mark>, written: usize) {
-        let Some(mark) = ping else { return };
+    /// Adds a ping, of which some bytes, or all, may be written already. Returns whether it is some.
+    fn push_rest_of(&mut self, ping: Option<Mark>, written: usize) -> bool {
+        let Some(mark) = ping else { return false };
         let payload = Payload::Control(Opcode::Ping, mark.to_vec());
+        let is_begun = (1..payload.header().as_bytes().len() + mark.len()).contains(&written);
         match written {
             0 => self.push(Kind::Answer, payload),
-            _ if written < payload.header().as_bytes().len() + mark.len() => {
-                self.push_begun(Kind::Answer, payload, written);
-            }
+            _ if is_begun => self.push_begun(Kind::Answer, payload, written),
             _ => {}
         }
+        is_begun
     }
 }
 

@@ -97,7 +97,8 @@ where
     F: Fn() -> S + Clone + Send + Sync + 'static,
 {
     Box::new(move |db, name, input| {
-        let room = Room::open(db, name, make.clone(), input)?;
+        let mut room = Room::open(db, name, make.clone(), input)?;
+        room.set_socket_rooms(limits::SOCKET_ROOMS);
         Ok(Box::new(room) as Box<dyn AnyRoom>)
     })
 }

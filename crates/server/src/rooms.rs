@@ -14,6 +14,7 @@ use partysync_room::{ConnectionId, ConnectionInfo, Request, Response, RoomName};
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::timeout;
 
+use crate::berth::Berth;
 use crate::clock::{Clock, Ring};
 use crate::data::DataDir;
 use crate::gate::Gate;
@@ -21,7 +22,7 @@ use crate::health::Health;
 use crate::job::{Answer, Order, OrderError};
 use crate::mailbox::{Mail, Mailbox, Received, Speaks};
 use crate::metrics::{Metrics, Now};
-use crate::outbox::Outbox;
+use crate::outbox::Lane;
 use crate::party::Party;
 use crate::pool::Pool;
 use crate::random::Random;
@@ -39,7 +40,7 @@ pub(crate) struct Rooms {
     pub(crate) random: Random,
     pub(crate) idle: Duration,
     pub(crate) log_payloads: bool,
-    rates: Rates,
+    pub(crate) rates: Rates,
     pool: Pool,
     pub(crate) registry: Registry,
     /// Whether rooms wait for a place. Only a hint, so that who has none to give need not lock the map.
@@ -262,6 +263,11 @@ impl Rooms {
         Ok(())
     }
 
+    /// Whether any party has a door for sockets.
+    pub(crate) fn has_doors(&self) -> bool {
+        self.parties.values().any(|party| party.doors.connect.is_some())
+    }
+
     /// How many rooms are in use or still in memory.
     pub(crate) fn len(&self) -> usize {
         self.map().rooms.len()
@@ -396,43 +402,70 @@ pub(crate) struct Connection {
     lease: Lease,
     id: ConnectionId,
     open: bool,
+    /// The room is that of the socket's URL, not one that it carries beside that.
+    is_home: bool,
+}
+
+/// The way of a socket's frames into a room. It keeps nothing: without a [`Connection`] the room may be gone.
+#[derive(Clone)]
+pub(crate) struct Way {
+    rooms: Arc<Rooms>,
+    mailbox: Arc<Mailbox>,
+    id: ConnectionId,
 }
 
 impl Connection {
-    pub(crate) fn open(lease: Lease, info: ConnectionInfo, speaks: Speaks, outbox: Arc<Outbox>) -> Self {
+    pub(crate) fn open(lease: Lease, info: ConnectionInfo, speaks: Speaks, lane: Lane) -> Self {
+        Self::open_at(lease, info, speaks, lane, |_| ())
+    }
+
+    /// Opens one for a room that the socket carries beside that of its URL. The berth has the way before the room hears of it.
+    pub(crate) fn open_further(lease: Lease, info: ConnectionInfo, lane: Lane, berth: &Berth) -> Self {
+        Self::open_at(lease, info, Speaks::Further, lane, |connection| berth.enter(connection.way()))
+    }
+
+    fn open_at(
+        lease: Lease,
+        info: ConnectionInfo,
+        speaks: Speaks,
+        lane: Lane,
+        prepare: impl FnOnce(&Connection),
+    ) -> Self {
         let id = ConnectionId(lease.rooms.last_connection.fetch_add(1, Ordering::Relaxed));
-        lease.rooms.metrics.connections.up();
-        lease.rooms.metrics.connections_opened.add(1);
-        let connection = Connection { lease, id, open: true };
-        connection.send(Mail::Opened { connection: id, info, speaks, outbox });
+        let is_home = speaks != Speaks::Further;
+        if is_home {
+            lease.rooms.metrics.connections.up();
+            lease.rooms.metrics.connections_opened.add(1);
+        }
+        let connection = Connection { lease, id, open: true, is_home };
+        prepare(&connection);
+        connection.send(Mail::Opened { connection: id, info, speaks, lane });
         connection
     }
 
-    pub(crate) fn rates(&self) -> Rates {
-        self.lease.rooms.rates
+    pub(crate) fn way(&self) -> Way {
+        let Lease { rooms, mailbox } = &self.lease;
+        Way { rooms: Arc::clone(rooms), mailbox: Arc::clone(mailbox), id: self.id }
+    }
+
+    pub(crate) fn rooms(&self) -> &Arc<Rooms> {
+        &self.lease.rooms
+    }
+
+    pub(crate) fn room(&self) -> &RoomName {
+        &self.lease.mailbox.name
     }
 
     /// Takes a frame through the gate.
     pub(crate) async fn pass(&self, gate: &mut Gate, frame: Received) -> Received {
         let Lease { rooms, mailbox } = &self.lease;
-        match rooms.parties.get(mailbox.name.party()) {
-            Some(party) => gate.pass(party, &mailbox.name, &mailbox.hook_places, frame).await,
-            None => frame,
-        }
+        pass(rooms, mailbox, gate, frame).await
     }
 
     /// Hands frames to the room, when the room has places for them.
     pub(crate) async fn deliver(&self, frames: Vec<Received>) {
         let Lease { rooms, mailbox } = &self.lease;
-        let mut frames = frames.into_iter();
-        while frames.len() > 0 {
-            let admitted = mailbox.admit(frames.len().min(DELIVERED_FRAMES)).await;
-            let now: Vec<Received> = frames.by_ref().take(admitted).collect();
-            mailbox.reserve(&now).await;
-            if mailbox.put(now.into_iter().map(|frame| Mail::Frame { connection: self.id, frame })) {
-                rooms.schedule(mailbox);
-            }
-        }
+        deliver(rooms, mailbox, self.id, frames).await;
     }
 
     /// The socket has read what it got, and is to be told what was left out.
@@ -443,6 +476,14 @@ impl Connection {
     /// The socket has been open for a while.
     pub(crate) fn quiet(&self) {
         self.send(Mail::Quiet(self.id));
+    }
+
+    /// Waits until all that the socket sent so far is answered.
+    pub(crate) async fn answered(&self) {
+        let (answer, answered) = oneshot::channel();
+        self.send(Mail::Fence(answer));
+        // It fails if the room does: then nothing is to be waited for.
+        let _ = answered.await;
     }
 
     /// It is gone, with this close code if there was one.
@@ -460,6 +501,49 @@ impl Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         self.close(None);
-        self.lease.rooms.metrics.connections.down();
+        if self.is_home {
+            self.lease.rooms.metrics.connections.down();
+        }
+    }
+}
+
+impl Way {
+    /// See [`Connection::pass`].
+    pub(crate) async fn pass(&self, gate: &mut Gate, frame: Received) -> Received {
+        pass(&self.rooms, &self.mailbox, gate, frame).await
+    }
+
+    /// See [`Connection::deliver`].
+    pub(crate) async fn deliver(&self, frame: Received) {
+        deliver(&self.rooms, &self.mailbox, self.id, vec![frame]).await;
+    }
+
+    /// See [`Connection::catch_up`].
+    pub(crate) fn catch_up(&self) {
+        self.rooms.send(&self.mailbox, Mail::CatchUp(self.id));
+    }
+
+    /// See [`Connection::close`].
+    pub(crate) fn close(&self) {
+        self.rooms.send(&self.mailbox, Mail::Closed(self.id, None));
+    }
+}
+
+async fn pass(rooms: &Rooms, mailbox: &Mailbox, gate: &mut Gate, frame: Received) -> Received {
+    match rooms.parties.get(mailbox.name.party()) {
+        Some(party) => gate.pass(party, &mailbox.name, &mailbox.hook_places, frame).await,
+        None => frame,
+    }
+}
+
+async fn deliver(rooms: &Arc<Rooms>, mailbox: &Arc<Mailbox>, connection: ConnectionId, frames: Vec<Received>) {
+    let mut frames = frames.into_iter();
+    while frames.len() > 0 {
+        let admitted = mailbox.admit(frames.len().min(DELIVERED_FRAMES)).await;
+        let now: Vec<Received> = frames.by_ref().take(admitted).collect();
+        mailbox.reserve(&now).await;
+        if mailbox.put(now.into_iter().map(|frame| Mail::Frame { connection, frame })) {
+            rooms.schedule(mailbox);
+        }
     }
 }

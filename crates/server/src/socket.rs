@@ -12,17 +12,18 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use hyper::upgrade::OnUpgrade;
-use partysync_protocol::limits;
-use partysync_room::ConnectionInfo;
+use partysync_protocol::{limits, v2};
+use partysync_room::{ConnectionInfo, Join};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::backlog::Close;
 use crate::gate::Gate;
 use crate::mailbox::{Received, Speaks};
-use crate::outbox::{FAREWELL, Outbox};
+use crate::outbox::{FAREWELL, Lane, Outbox};
 use crate::proof::Mark;
 use crate::rate::Bucket;
 use crate::rooms::{Connection, Lease};
+use crate::several::{self, Several};
 use crate::transport::Transport;
 use crate::ws::{Decoder, Fault, Incoming, Opcode};
 
@@ -54,19 +55,31 @@ enum Ended {
     Broken,
 }
 
+/// What a handshake leaves behind for the frames that come after it.
+pub(crate) struct Arrival {
+    /// What frames pass on their way to the room, if the app has a say in them.
+    pub(crate) gate: Option<Gate>,
+    /// What doors of further rooms are asked about.
+    pub(crate) handshake: Option<Arc<Join>>,
+}
+
 /// Serves a socket once its handshake is answered.
-pub(crate) async fn serve(upgrade: OnUpgrade, lease: Lease, info: ConnectionInfo, speaks: Speaks, gate: Option<Gate>) {
+pub(crate) async fn serve(upgrade: OnUpgrade, lease: Lease, info: ConnectionInfo, speaks: Speaks, arrival: Arrival) {
     let Ok(upgraded) = upgrade.await else { return };
     let (transport, first) = Transport::new(upgraded);
     let outbox = Arc::new(Outbox::new(transport));
-    let mut connection = Connection::open(lease, info, speaks, Arc::clone(&outbox));
-    let mut reader = Reader { gate, ..Reader::default() };
+    let mut connection = Connection::open(lease, info, speaks, Lane::home(Arc::clone(&outbox)));
+    let Arrival { gate, handshake } = arrival;
+    let mut reader = Reader { gate, handshake, ..Reader::default() };
     let ended = tokio::select! {
         ended = reader.read(&connection, &outbox, first) => ended,
         ended = write(&connection, &outbox) => ended,
         () = mind_time(&connection, &outbox) => Ended::Broken,
         close = outbox.overdue() => Ended::ByServer(close),
     };
+    if let (Some(several), Ended::ByClient(code)) = (reader.several.take(), &ended) {
+        several.finish(*code).await;
+    }
     // Before the farewell, which may take time: the room need not send anything more.
     connection.close(match &ended {
         Ended::ByClient(code) => *code,
@@ -134,6 +147,20 @@ struct Reader {
     closed: bool,
     /// What frames pass on their way to the room, if the app has a say in them.
     gate: Option<Gate>,
+    said: Said,
+    /// What doors of further rooms are asked about, as long as there may be any.
+    handshake: Option<Arc<Join>>,
+    /// The socket's rooms, if it carries more than that of its URL.
+    several: Option<Box<Several>>,
+}
+
+/// What a client has said so far, which tells whether it may join further rooms.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Said {
+    #[default]
+    Nothing,
+    Hello,
+    SomethingElse,
 }
 
 /// What came of one read.
@@ -150,13 +177,20 @@ struct Arrived {
 
 impl Default for Reader {
     fn default() -> Self {
-        Reader { decoder: Decoder::new(limits::FRAME_BYTES), closed: false, gate: None }
+        Reader {
+            decoder: Decoder::new(limits::FRAME_BYTES),
+            closed: false,
+            gate: None,
+            said: Said::default(),
+            handshake: None,
+            several: None,
+        }
     }
 }
 
 impl Reader {
-    async fn read(&mut self, connection: &Connection, outbox: &Outbox, first: Bytes) -> Ended {
-        let mut bucket = connection.rates().connection.map(|rate| Bucket::new(rate, Instant::now()));
+    async fn read(&mut self, connection: &Connection, outbox: &Arc<Outbox>, first: Bytes) -> Ended {
+        let mut bucket = connection.rooms().rates.connection.map(|rate| Bucket::new(rate, Instant::now()));
         let mut arrived = self.decode(&mut first.to_vec());
         loop {
             if arrived.count > 0 {
@@ -170,7 +204,7 @@ impl Reader {
             }
             // Meanwhile it is not read: that is not the client's silence.
             outbox.pause();
-            self.deliver(connection, &mut bucket, arrived.frames).await;
+            self.take(connection, outbox, &mut bucket, arrived.frames).await;
             outbox.resume();
             if let Some(ended) = arrived.ended {
                 return ended;
@@ -184,25 +218,74 @@ impl Reader {
         }
     }
 
-    /// Hands frames to the room, as fast as they may come, and when the room has places for them.
-    async fn deliver(&mut self, connection: &Connection, bucket: &mut Option<Bucket>, frames: Vec<Received>) {
+    /// Takes frames as fast as they may come.
+    async fn take(
+        &mut self,
+        connection: &Connection,
+        outbox: &Arc<Outbox>,
+        bucket: &mut Option<Bucket>,
+        frames: Vec<Received>,
+    ) {
         let mut frames = frames.into_iter();
         while frames.len() > 0 {
             let admitted = match bucket {
                 None => frames.len(),
                 Some(bucket) => bucket.admit(frames.len()).await,
             };
-            let now = frames.by_ref().take(admitted);
-            match &mut self.gate {
-                None => connection.deliver(now.collect()).await,
-                Some(gate) => {
-                    for frame in now {
-                        let frame = connection.pass(gate, frame).await;
-                        connection.deliver(vec![frame]).await;
-                    }
+            let mut now: Vec<Received> = frames.by_ref().take(admitted).collect();
+            let elsewhere = self.split_off_elsewhere(connection.room().address(), &mut now);
+            self.deliver(connection, now).await;
+            if !elsewhere.is_empty() {
+                // In a box, as few sockets need it.
+                Box::pin(self.route(connection, outbox, elsewhere)).await;
+            }
+        }
+    }
+
+    /// Hands frames to the room of the URL, when the room has places for them.
+    async fn deliver(&mut self, connection: &Connection, frames: Vec<Received>) {
+        match &mut self.gate {
+            None => connection.deliver(frames).await,
+            Some(gate) => {
+                for frame in frames {
+                    let frame = connection.pass(gate, frame).await;
+                    connection.deliver(vec![frame]).await;
                 }
             }
         }
+    }
+
+    /// Splits off the first frame that asks for another room than that of the URL, and all that come after it, as it may be for either.
+    fn split_off_elsewhere(&mut self, home: &str, frames: &mut Vec<Received>) -> Vec<Received> {
+        if self.several.is_some() {
+            return std::mem::take(frames);
+        }
+        let at = frames.iter().position(|frame| {
+            let Received::Text(text) = frame else { return false };
+            match self.said {
+                Said::Nothing => {
+                    self.said = if is_greeting(text) { Said::Hello } else { Said::SomethingElse };
+                    false
+                }
+                Said::Hello => several::asks_for_another(text, home),
+                Said::SomethingElse => false,
+            }
+        });
+        if self.said == Said::SomethingElse {
+            self.handshake = None;
+        }
+        at.map_or_else(Vec::new, |at| frames.split_off(at))
+    }
+
+    /// Hands frames to the rooms that they are for.
+    async fn route(&mut self, connection: &Connection, outbox: &Arc<Outbox>, frames: Vec<Received>) {
+        if self.several.is_none() {
+            // Nothing may come before `welcome`, which is that room's to say.
+            connection.answered().await;
+        }
+        let (gate, handshake) = (&mut self.gate, &mut self.handshake);
+        let new = || Box::new(Several::new(connection, outbox, gate.take(), handshake.take()));
+        self.several.get_or_insert_with(new).route(frames).await;
     }
 
     fn poll_read(&mut self, transport: &Transport, cx: &mut Context<'_>) -> Poll<io::Result<Arrived>> {
@@ -269,6 +352,11 @@ impl Reader {
         // Until the client ends the stream too. What it still sends is of no use.
         while poll_fn(|cx| discard(outbox.transport(), cx)).await.is_ok_and(|read| read > 0) {}
     }
+}
+
+/// Whether a first frame is a `hello` that is answered with `welcome`.
+fn is_greeting(text: &str) -> bool {
+    matches!(v2::Up::parse(text), Ok(v2::Up::Hello { versions }) if versions.contains(&v2::VERSION))
 }
 
 fn discard(transport: &Transport, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
