@@ -16,6 +16,13 @@ const LINGER_MS = 5_000;
 /** Problems that are kept to be shown. Past it the oldest goes. */
 const PROBLEMS = 20;
 
+/** When showing a change took longer, the next ones are shown together. */
+const LONG_MS = 8;
+
+/** They wait so many times as long as that took, and no longer than so long: there is time left for other things. */
+const REST = 4;
+const LONGEST_REST_MS = 500;
+
 /** The room took an action; its rows are on their way. */
 export interface Accepted {
   readonly status: "accepted";
@@ -103,6 +110,11 @@ export class Room {
   readonly #key: string | undefined;
   #status: Status = IDLE;
   #shown: Shown = NOTHING;
+  /** What is to be shown next, and what of `#handed` goes with it. */
+  #next: Shown = NOTHING;
+  readonly #done = new Set<string>();
+  #rest: ReturnType<typeof setTimeout> | undefined;
+  #cost_ms = 0;
   /** Actions that nobody has taken yet, or that the leader was handed. */
   readonly #handed = new Map<string, Handed>();
   /** Undefined until what keeps rooms is loaded. */
@@ -320,8 +332,10 @@ export class Room {
     return {
       changed: (shown) => {
         if (!isOn()) return;
-        this.#shown = shown;
-        this.#changed();
+        this.#next = shown;
+        // With a long queue each change is predicted anew for long. What the user does is shown at once all the same, by `send`.
+        if (this.#cost_ms < LONG_MS) this.#show();
+        else this.#rest ??= setTimeout(() => this.#show(), Math.min(REST * this.#cost_ms, LONGEST_REST_MS));
       },
       connected: (connection, refusal) =>
         isOn() && this.#status.connection !== "idle" && this.#set({ connection, refusal }),
@@ -340,7 +354,9 @@ export class Room {
   #tell(key: string, fate: Fate, pending: Pending | undefined, isOthers: boolean): void {
     const waiting = this.#waiting.get(key);
     this.#waiting.delete(key);
-    this.#handed.delete(key);
+    // It goes in the step in which its rows come (P6).
+    if (pending === undefined) this.#handed.delete(key);
+    else this.#done.add(key);
     waiting?.accepted(fate);
     waiting?.settled(fate);
     // Each tab shows what became of its own actions, and the leader of those whose tab is gone.
@@ -358,6 +374,17 @@ export class Room {
 
   #problem(problem: Problem): void {
     this.#set({ problems: [...this.#status.problems, problem].slice(-PROBLEMS) });
+  }
+
+  #show(): void {
+    clearTimeout(this.#rest);
+    this.#rest = undefined;
+    const start = performance.now();
+    this.#shown = this.#next;
+    for (const key of this.#done) this.#handed.delete(key);
+    this.#done.clear();
+    this.#changed();
+    this.#cost_ms = performance.now() - start;
   }
 
   /** Rows and status change for all at once. */

@@ -5,6 +5,7 @@ import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { type Connection, type ConnectionOptions, connect, roomOf } from "../src/index.js";
 import { delay, isFinal } from "../src/redial.js";
 import { FakeSocket, row } from "./support/fake.js";
+import { type Action, create, predict, type Todo } from "./support/todos.js";
 
 /** Those that were opened, in order. */
 let sockets: Dialled[];
@@ -284,4 +285,40 @@ test("a room whose socket the app has closed for good is left, though something 
   socket.close();
   await vi.advanceTimersByTimeAsync(20_000);
   expect(room.status).toMatchObject({ connection: "idle", pending: 1 });
+});
+
+test("P6: a burst is shown in few steps if each takes long, and none of them shows less than what was sent", async () => {
+  vi.useRealTimers();
+  const socket = new FakeSocket("todos/burst");
+  const room = roomOf(socket);
+  let runs = 0;
+  const reducer = (rows: Todo[], action: Action) => {
+    runs += 1;
+    for (const end = performance.now() + 5; performance.now() < end; );
+    return predict(rows, action);
+  };
+  const todos = room.channel<Todo, Action>("todos", { reducer });
+  const seen: string[] = [];
+  const texts = () => todos.rows.map(([, text]) => text).join();
+  const stop = todos.subscribe(() => seen.push(texts()));
+  await socket.open();
+  for (const id of ["a", "b", "c"]) void todos.send(create(id));
+  expect(texts(), "what the user does is shown at once").toBe("a,b,c");
+  for (let i = 0; i < 100; i++) socket.patch(i + 1, [row("others", `${i}`, 1)]);
+  void todos.send(create("d"));
+  expect(texts()).toMatch(/a,b,c,d$/);
+  for (const [i, id] of ["a", "b", "c", "d"].entries()) {
+    socket.ack(i + 1, i + 102);
+    socket.patch(i + 101, [row(id)]);
+  }
+  void todos.send(create("e"));
+  expect(texts(), "what is settled and not shown yet is still there").toMatch(/a,b,c,d,e$/);
+  socket.ack(5, 106);
+  socket.patch(105, [row("e")]);
+  await vi.waitFor(() => expect(room.status.pending).toBe(0), 5_000);
+  await vi.waitFor(() => expect(texts()).toBe("99,a,b,c,d,e"), 5_000);
+  const order = seen.map((list) => list.replace(/^\d+,/, ""));
+  expect([...new Set(order)]).toEqual(["a", "a,b", "a,b,c", "a,b,c,d", "a,b,c,d,e"]);
+  expect(runs).toBeLessThan(60);
+  stop();
 });
