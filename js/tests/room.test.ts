@@ -205,7 +205,22 @@ test("SPEC 8.32: rooms of one connection take as few sockets as the server allow
   await Promise.all(rooms.map(({ todos }, i) => todos.send(create(String(i)))));
   expect(rooms.map((room) => room.texts())).toEqual([["0"], ["1"], ["2"]]);
   expect(connection.room("todos", "x")).toBe(rooms[0]?.room);
-  expect(connection.sockets).toBeGreaterThanOrEqual(1);
+  expect(connection.sockets).toBe(1);
+});
+
+test("SPEC 8.32, 8.33: a further room that is not to be had is refused, and the others go on", async () => {
+  const connection = connect(server.host, { WebSocket });
+  const first = enter("others go on", connection.room("todos", "others go on"));
+  await first.live();
+  const nowhere = connection.room("nowhere", "x");
+  after.push(nowhere.hold());
+  await until(
+    () => nowhere.status.connection,
+    (c) => c === "refused",
+  );
+  expect(nowhere.status.refusal).toMatchObject({ code: "not_allowed", retry: "never" });
+  expect(await first.todos.send(create("a"))).toMatchObject({ status: "synced" });
+  expect(connection.sockets).toBe(1);
 });
 
 test("SPEC 8.27: a party that is not there is no room to wait for", async () => {
