@@ -95,6 +95,8 @@ pub(crate) struct Connections {
     v1_listeners: Vec<Option<Arc<[ConnectionId]>>>,
     /// Who gets patches.
     v2_listeners: Option<Arc<[ConnectionId]>>,
+    /// Those of which something may have changed, if somebody wants to know.
+    touched: Option<BTreeSet<ConnectionId>>,
 }
 
 impl Connections {
@@ -122,6 +124,7 @@ impl Connections {
         if let Some(key) = connection.info.key.as_deref().filter(|key| !key.is_empty()) {
             self.keys.insert((hash(key), id));
         }
+        self.touch(id);
         self.all.insert(id, connection);
         self.listeners_changed();
     }
@@ -148,13 +151,29 @@ impl Connections {
         same_key.filter(is_sibling).take(at_most).collect()
     }
 
+    pub(crate) fn get(&self, id: ConnectionId) -> Option<&Connection> {
+        self.all.get(&id)
+    }
+
     pub(crate) fn get_mut(&mut self, id: ConnectionId) -> Option<&mut Connection> {
+        self.touch(id);
         self.all.get_mut(&id)
+    }
+
+    /// Those of which something may have changed since this was last asked. Nothing is noted until it is asked for the first time.
+    pub(crate) fn take_touched(&mut self) -> BTreeSet<ConnectionId> {
+        self.touched.replace(BTreeSet::new()).unwrap_or_default()
+    }
+
+    fn touch(&mut self, id: ConnectionId) {
+        if let Some(touched) = &mut self.touched {
+            touched.insert(id);
+        }
     }
 
     /// Nothing that a socket sends counts any more.
     pub(crate) fn set_closing(&mut self, id: ConnectionId) {
-        if let Some(connection) = self.all.get_mut(&id) {
+        if let Some(connection) = self.get_mut(id) {
             connection.protocol = Protocol::Closing;
             self.listeners_changed();
         }
@@ -170,7 +189,7 @@ impl Connections {
 
     /// A version 1 socket gets the updates of these channels from now on. Returns how many it gets those of, if that is more than before.
     pub(crate) fn set_synced(&mut self, id: ConnectionId, channels: u64) -> Option<u32> {
-        match &mut self.all.get_mut(&id)?.protocol {
+        match &mut self.get_mut(id)?.protocol {
             Protocol::Unknown { synced } | Protocol::V1 { synced } if *synced | channels != *synced => {
                 *synced |= channels;
                 let count = synced.count_ones();
@@ -183,7 +202,7 @@ impl Connections {
 
     /// A version 2 socket gets patches from now on, or none any more.
     pub(crate) fn set_joined(&mut self, id: ConnectionId, new: Option<Joined>) {
-        if let Some(Connection { protocol: Protocol::V2 { joined }, .. }) = self.all.get_mut(&id) {
+        if let Some(Connection { protocol: Protocol::V2 { joined }, .. }) = self.get_mut(id) {
             *joined = new;
             self.listeners_changed();
         }

@@ -201,6 +201,14 @@ pub enum Effect {
         /// How many.
         channels: u8,
     },
+    /// A version 2 socket says that it holds a version in full, and so has read all that it was sent up to there. For a home that does not see
+    /// what waits for a socket (SPEC 8.25).
+    Has {
+        /// Which socket.
+        connection: ConnectionId,
+        /// The version.
+        version: Version,
+    },
     /// Say with [`Room::arrived`](crate::Room::arrived) what is known to have arrived at a socket, if anything is: one that may
     /// have taken its place is there.
     TellArrived {

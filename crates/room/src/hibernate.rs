@@ -22,8 +22,9 @@ use crate::{ConnectionInfo, Room, SyncServer, store};
 pub struct ConnectionState {
     info: ConnectionInfo,
     spoken: Spoken,
-    /// What the room had when it left memory.
-    held: Cursor,
+    /// What the room had when it left memory; absent: it left without a word, and had what is on disk.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    held: Option<Cursor>,
     /// What is known to have arrived: up to a version, of the channels with these stored numbers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     arrived: Option<(Version, Vec<i64>)>,
@@ -91,6 +92,11 @@ impl ConnectionState {
         (is_v2 && v2::Up::is_ping(text)).then(|| v2::pong().into())
     }
 
+    /// Whether the socket is a version 2 client's in the room, which says what it has (SPEC 8.25).
+    pub fn says_what_it_has(&self) -> bool {
+        matches!(self.spoken, Spoken::Joined { .. })
+    }
+
     /// Whether the room wakes for an [`Event::Quiet`](crate::Event::Quiet): unless the socket is known not to speak version 1.
     pub fn minds_quiet(&self) -> bool {
         matches!(self.spoken, Spoken::Nothing | Spoken::Volunteered(_) | Spoken::V1(_))
@@ -101,34 +107,30 @@ impl<S: SyncServer, D: Db> Room<S, D> {
     /// Leaves memory. Gives back what it has to know of its sockets, which stay open, and the database. To wake it, open it again
     /// and hand it an [`Event::Restored`](crate::Event::Restored) for each, before anything else.
     pub fn hibernate(mut self) -> (Vec<(ConnectionId, ConnectionState)>, D) {
-        let held = self.head.cursor;
+        let held = Some(self.head.cursor);
         let channels = std::mem::take(&mut self.channels);
         let all = self.connections.take_all();
         self.keep_away(&all, &channels);
         let states = all
-            .into_iter()
-            .map(|(id, Connection { info, protocol, is_further, arrival, whole, is_followed, .. })| {
-                let spoken = match protocol {
-                    Protocol::Unknown { synced: 0 } => Spoken::Nothing,
-                    Protocol::Unknown { synced } => Spoken::Volunteered(channel::numbers(&channels, synced)),
-                    Protocol::V1 { synced } => Spoken::V1(channel::numbers(&channels, synced)),
-                    Protocol::Greeting => Spoken::Greeting,
-                    Protocol::V2 { joined: None } => Spoken::V2,
-                    Protocol::V2 { joined: Some(Joined { client, known, born, .. }) } => {
-                        Spoken::Joined { client, known, born }
-                    }
-                    Protocol::Closing => Spoken::Closing,
-                };
-                let member = self.members.get(id).unwrap_or_else(|| Member::new(Arc::clone(&info)));
-                let Member { tags, state, .. } = member;
-                let arrived = arrival.map(|arrival| (arrival.version, channel::numbers(&channels, arrival.channels)));
-                let info = Arc::unwrap_or_clone(info);
-                let whole = (whole.0 != 0).then(|| (channel::numbers(&channels, whole.0), whole.1));
-                let followed = is_followed;
-                (id, ConnectionState { info, spoken, held, arrived, whole, followed, tags, state, is_further })
-            })
+            .iter()
+            .map(|(id, connection)| (*id, state(connection, self.members.get(*id), held, &channels)))
             .collect();
         (states, self.db)
+    }
+
+    /// What the room has to know of a socket that it has, should it leave memory now. For a home that loses a room from memory without a
+    /// word: it keeps this whenever [`touched`](Self::touched) says that it may be another, and hands it in as after
+    /// [`hibernate`](Self::hibernate), to a room whose sockets were told all that is on disk.
+    pub fn connection_state(&self, connection: ConnectionId) -> Option<ConnectionState> {
+        Some(state(self.connections.get(connection)?, self.members.get(connection), None, &self.channels))
+    }
+
+    /// The sockets, open or not, of which something may have changed since this was last called. To be called once as the room is opened:
+    /// before that nothing is noted.
+    pub fn touched(&mut self) -> Vec<ConnectionId> {
+        let mut touched = self.connections.take_touched();
+        touched.extend(self.members.take_touched());
+        touched.into_iter().collect()
     }
 
     /// Writes down who is away, and all who are there, for they may be gone when the room is back.
@@ -159,7 +161,7 @@ impl<S: SyncServer, D: Db> Room<S, D> {
             }
             Spoken::Closing => Protocol::Closing,
         };
-        match self.changed_after(protocol, held) {
+        match self.changed_after(protocol, held.unwrap_or(self.opened_at)) {
             Ok(Some(frames)) => {
                 if !matches!(protocol, Protocol::Closing) {
                     self.members.arrive(id, Member::restored(Arc::clone(&info), tags, state));
@@ -202,6 +204,24 @@ impl<S: SyncServer, D: Db> Room<S, D> {
         }
         self.changed_since(protocol, held.version)
     }
+}
+
+/// What is to be known of a socket when the room is back.
+fn state(c: &Connection, member: Option<Member>, held: Option<Cursor>, channels: &[ChannelTable]) -> ConnectionState {
+    let spoken = match c.protocol {
+        Protocol::Unknown { synced: 0 } => Spoken::Nothing,
+        Protocol::Unknown { synced } => Spoken::Volunteered(channel::numbers(channels, synced)),
+        Protocol::V1 { synced } => Spoken::V1(channel::numbers(channels, synced)),
+        Protocol::Greeting => Spoken::Greeting,
+        Protocol::V2 { joined: None } => Spoken::V2,
+        Protocol::V2 { joined: Some(Joined { client, known, born, .. }) } => Spoken::Joined { client, known, born },
+        Protocol::Closing => Spoken::Closing,
+    };
+    let Member { tags, state, .. } = member.unwrap_or_else(|| Member::new(Arc::clone(&c.info)));
+    let arrived = c.arrival.map(|arrival| (arrival.version, channel::numbers(channels, arrival.channels)));
+    let whole = (c.whole.0 != 0).then(|| (channel::numbers(channels, c.whole.0), c.whole.1));
+    let (followed, is_further) = (c.is_followed, c.is_further);
+    ConnectionState { info: (*c.info).clone(), spoken, held, arrived, whole, followed, tags, state, is_further }
 }
 
 /// How much of [`limits::CONNECTION_BYTES`](partysync_protocol::limits::CONNECTION_BYTES) is left for what a socket speaks and holds, and

@@ -60,6 +60,7 @@
 //!
 //! This crate takes no clock, no randomness, no async runtime and no socket.
 
+mod address;
 mod adopt;
 mod away;
 mod capture;
@@ -88,6 +89,7 @@ mod sockets;
 mod step;
 mod store;
 
+pub use address::Address;
 pub use channel::ShapeError;
 pub use event::{Arrived, ConnectionId, ConnectionInfo, Effect, Event, Frame, Input, Report, RequestId};
 pub use hibernate::{ConnectionState, InvalidState};
@@ -101,4 +103,4 @@ pub use partysync_protocol::Token;
 pub use request::{Request, Response};
 pub use room::{Room, RoomName};
 pub use server::{Call, Changed, Handled, Message, SyncServer};
-pub use sockets::{Socket, Sockets};
+pub use sockets::{Socket, Sockets, close_reason};

@@ -90,7 +90,7 @@ impl<S: SyncServer, D: Db> Room<S, D> {
             verdict
         })?;
         let lost = || DbError::new(DbErrorKind::Lost, "the transaction did not run");
-        let Opened { channels, head, floor, dropped, away } = opened.ok_or_else(lost)??;
+        let Opened { channels, head, floor, dropped, away, opened_at } = opened.ok_or_else(lost)??;
         Ok(Room {
             name,
             db,
@@ -105,6 +105,7 @@ impl<S: SyncServer, D: Db> Room<S, D> {
             floor,
             dropped,
             input,
+            opened_at,
             timers: Timers::default(),
             watch: Watch::default(),
             outbox: Outbox::default(),
@@ -124,6 +125,7 @@ struct Opened {
     floor: u64,
     dropped: Option<u64>,
     away: Away,
+    opened_at: Cursor,
 }
 
 fn open_in<S: SyncServer>(
@@ -135,6 +137,7 @@ fn open_in<S: SyncServer>(
 ) -> Result<Opened, OpenError> {
     create_or_check(db, name, input)?;
     let mut head = store::head(db)?;
+    let opened_at = head.cursor;
     let schema = read_schema(instance).map_err(OpenError::Start)?;
     if schema.channels().len() > limits::CHANNELS {
         return Err(OpenError::TooManyChannels(schema.channels().len()));
@@ -188,7 +191,7 @@ fn open_in<S: SyncServer>(
     }
     let dropped = store::meta_version(db, "dropped")?;
     let away = Away::load(db, &channels, head.cursor.version, input.now)?;
-    Ok(Opened { channels, head, floor, dropped, away })
+    Ok(Opened { channels, head, floor, dropped, away, opened_at })
 }
 
 /// Asks the app for its tables.

@@ -37,6 +37,8 @@ pub(crate) enum Reply {
         cursor: Option<Cursor>,
         born: Option<Version>,
     },
+    /// It holds a version in full.
+    Has(ConnectionId, Version),
     /// Why, if not because the client asked.
     Leave(ConnectionId, Option<WireError>),
     /// An index into the batch's steps, as `work` is.
@@ -140,6 +142,7 @@ impl<S: SyncServer, D: Db> Room<S, D> {
                 Reply::Join { connection, client, cursor, born } => {
                     self.join(connection, client, cursor, born, effects)
                 }
+                Reply::Has(connection, version) => effects.push(Effect::Has { connection, version }),
                 Reply::Leave(to, error) => {
                     self.leave(to, error, effects);
                 }

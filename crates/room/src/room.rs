@@ -85,6 +85,8 @@ pub struct Room<S, D> {
     /// The highest version at which a client was stored that has been dropped since.
     pub(crate) dropped: Option<Version>,
     pub(crate) input: Input,
+    /// The cursor that the database had as the room was opened, before `on_start`.
+    pub(crate) opened_at: Cursor,
     pub(crate) timers: Timers,
     pub(crate) watch: Watch,
     pub(crate) outbox: Outbox,
@@ -386,9 +388,9 @@ impl<S: SyncServer, D: Db> Room<S, D> {
                 }));
                 Reply::Action { connection, work: works.len() - 1, reply: ActionReply::V2 { number } }
             }
-            (v2::Up::Have { number, .. }, Some(joined)) if in_room => {
+            (v2::Up::Have { version, number, .. }, Some(joined)) if in_room => {
                 joined.known = joined.known.max(number);
-                Reply::None
+                Reply::Has(connection, version)
             }
             (v2::Up::Message { text, .. }, Some(_)) if in_room => {
                 lifecycle::ask(works, Hook::Message(connection, Received::Text(text.into_owned())))

@@ -1,7 +1,7 @@
 //! What an app sees of its room's sockets, and what it does with them.
 
 use std::cell::{Ref, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -216,8 +216,8 @@ impl<'a> Socket<'a> {
     }
 }
 
-/// As much of a close frame's reason as fits.
-pub(crate) fn close_reason(mut reason: String) -> String {
+/// As much of a close frame's reason as fits: 123 bytes.
+pub fn close_reason(mut reason: String) -> String {
     let mut end = reason.len().min(REASON_BYTES);
     while !reason.is_char_boundary(end) {
         end -= 1;
@@ -245,6 +245,8 @@ struct State {
     /// What the step has sent so far.
     sent: Vec<Sent>,
     sent_bytes: usize,
+    /// See [`Connections::take_touched`](crate::connection::Connections::take_touched).
+    touched: Option<BTreeSet<ConnectionId>>,
 }
 
 /// A socket that the app has seen.
@@ -345,7 +347,16 @@ impl Members {
 
     /// What was done is durable.
     pub(crate) fn commit(&self) {
-        self.0.borrow_mut().before.clear();
+        let state = &mut *self.0.borrow_mut();
+        let changed = state.before.drain(..).map(|(id, _)| id);
+        if let Some(touched) = &mut state.touched {
+            touched.extend(changed);
+        }
+    }
+
+    /// As of [`Connections`](crate::connection::Connections::take_touched).
+    pub(crate) fn take_touched(&self) -> BTreeSet<ConnectionId> {
+        self.0.borrow_mut().touched.replace(BTreeSet::new()).unwrap_or_default()
     }
 
     /// What the step sent.

@@ -4,6 +4,8 @@
 
 mod common;
 
+use std::collections::BTreeMap;
+
 use common::{Mirror, World, put, v1_action};
 use partysync_protocol::{limits, v2};
 use partysync_room::{ConnectionId, ConnectionInfo, ConnectionState, Effect, Event};
@@ -121,4 +123,69 @@ fn spec_11_the_state_of_a_connection_fits_connection_bytes_whatever_it_holds() {
     assert!(json.len() <= limits::CONNECTION_BYTES, "{}", json.len());
     assert_eq!(ConnectionState::from_json(&json).as_ref(), Ok(&states[0].1));
     assert!(ConnectionState::from_json("{}").is_err());
+}
+
+/// A home that keeps what is to be known of its sockets as it changes, for a room that may go without a word.
+#[derive(Default)]
+struct Keeper(BTreeMap<ConnectionId, ConnectionState>);
+
+impl Keeper {
+    fn keep(&mut self, world: &mut World) {
+        for id in world.room.touched() {
+            match world.room.connection_state(id) {
+                Some(state) => self.0.insert(id, ConnectionState::from_json(&state.to_json()).unwrap()),
+                None => self.0.remove(&id),
+            };
+        }
+    }
+}
+
+#[test]
+fn p12_a_room_that_goes_without_a_word_finds_its_sockets_by_what_its_home_kept() {
+    let (mut world, mut keeper) = (World::new(), Keeper::default());
+    keeper.keep(&mut world);
+    let mut screen = world.v1(1);
+    keeper.keep(&mut world);
+    let mut mirror = Mirror::new(2);
+    mirror.join(&mut world);
+    keeper.keep(&mut world);
+    world.handle(vec![Event::opened(ConnectionId(3)), Event::opened(ConnectionId(4))]);
+    keeper.keep(&mut world);
+    let put_a = mirror.action(1, "put", json!({"id": "a", "slug": null, "name": ""}));
+    world.handle(vec![put_a, put(1, "b"), Event::closed(ConnectionId(4))]);
+    screen.see(&world.effects);
+    mirror.see(&world.effects);
+    let mut listeners = world.room.touched();
+    listeners.retain(|id| world.room.connection_state(*id).is_some());
+    assert_eq!(listeners, [ConnectionId(1), ConnectionId(2)], "those that only listen, or do nothing, cost nothing");
+    keeper.0.remove(&ConnectionId(4));
+
+    let mut world = world.reopened();
+    world.room.touched();
+    world.restore(keeper.0.clone().into_iter().collect());
+    assert!(world.effects.iter().all(|e| matches!(e, Effect::WakeAt(_))), "{:?}", world.effects);
+    assert_eq!(world.room.connections(), 3);
+    world.handle(vec![mirror.action(2, "put", json!({"id": "c", "slug": null, "name": ""})), put(1, "d")]);
+    screen.see(&world.effects);
+    mirror.see(&world.effects);
+    let rows = world.rows();
+    assert_eq!((rows.len(), &screen.rows, &mirror.rows), (4, &rows, &rows));
+    assert!(world.sent_to(3).is_empty(), "it had not asked for anything");
+}
+
+#[test]
+fn spec_8_25_who_says_what_it_has_is_heard_by_the_home() {
+    let mut world = World::new();
+    let mut mirror = Mirror::new(1);
+    mirror.join(&mut world);
+    let have = v2::Up::Have { room: world.room.name().address().to_owned().into(), version: 7, number: 0 }.encode();
+    world.handle(vec![
+        Event::text(ConnectionId(1), have.clone()),
+        Event::opened(ConnectionId(2)),
+        Event::text(ConnectionId(2), have),
+    ]);
+    let has: Vec<_> = world.effects.iter().filter(|e| matches!(e, Effect::Has { .. })).collect();
+    assert_eq!(has, [&Effect::Has { connection: ConnectionId(1), version: 7 }], "and not of one that has not joined");
+    assert!(world.room.connection_state(ConnectionId(1)).unwrap().says_what_it_has());
+    assert!(!world.room.connection_state(ConnectionId(2)).unwrap().says_what_it_has());
 }

@@ -10,7 +10,7 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use hyper::upgrade::OnUpgrade;
 use partysync_protocol::{ErrorCode, Fault, WireError, limits, v2};
-use partysync_room::{Admission, ConnectionInfo, Join, Refusal, RoomName};
+use partysync_room::{Address, Admission, ConnectionInfo, Join, Refusal, RoomName};
 use tokio::time::timeout;
 
 use crate::backlog::Close;
@@ -56,7 +56,7 @@ pub(crate) async fn answer(rooms: Arc<Rooms>, front: &Front, request: Request) -
 /// Answers a request for a socket.
 async fn connect(rooms: Arc<Rooms>, front: &Front, request: Request) -> Result<Response, Refused> {
     let (mut parts, _) = request.into_parts();
-    let Address { name, path } = room_name(&parts.uri, &front.prefix)?;
+    let Address { room: name, path } = address(&parts.uri, &front.prefix)?;
     let party = party(&rooms, &name)?;
     let key = connection_key(&parts.uri)?;
     let accept = match ws::check(&parts.method, &parts.headers) {
@@ -123,7 +123,7 @@ fn upgrade_required(text: &'static str) -> Response {
 /// Answers any other request: the app's `on_request` does (SPEC 14.8).
 async fn respond(rooms: &Arc<Rooms>, front: &Front, request: Request) -> Result<Response, Refused> {
     let (parts, body) = request.into_parts();
-    let Address { name, path } = room_name(&parts.uri, &front.prefix)?;
+    let Address { room: name, path } = address(&parts.uri, &front.prefix)?;
     let party = party(rooms, &name)?;
     let join = door::join(name.clone(), path, &parts, &front.token_param);
     let admission = match &party.doors.request {
@@ -178,13 +178,6 @@ fn stopping() -> Refused {
 
 type Refused = (StatusCode, Cow<'static, str>);
 
-/// What a URL's path names.
-struct Address {
-    name: RoomName,
-    /// What follows the room.
-    path: String,
-}
-
 fn party<'r>(rooms: &'r Rooms, name: &RoomName) -> Result<&'r Party, Refused> {
     rooms.parties.get(name.party()).ok_or((StatusCode::BAD_REQUEST, "There is no such party.".into()))
 }
@@ -194,19 +187,9 @@ fn refused(refusal: &Refusal) -> Refused {
     (status, refusal.text().to_owned().into())
 }
 
-/// The room that a URL names, by the raw segments of its path.
-fn room_name(uri: &Uri, prefix: &str) -> Result<Address, Refused> {
-    let too_short = || (StatusCode::NOT_FOUND, "There is no room at this address.".into());
-    let path = uri.path().strip_prefix(prefix).and_then(|path| path.strip_prefix('/')).ok_or_else(too_short)?;
-    let (party, path) = path.split_once('/').ok_or_else(too_short)?;
-    let (room, path) = path.split_at(path.find('/').unwrap_or(path.len()));
-    if party.len() > limits::PARTY_NAME_BYTES || room.len() > limits::ROOM_NAME_BYTES {
-        return Err((StatusCode::URI_TOO_LONG, "The name is too long.".into()));
-    }
-    if room.is_empty() {
-        return Err(too_short());
-    }
-    Ok(Address { name: RoomName::new(party, room), path: path.to_owned() })
+/// The room that a URL names.
+fn address(uri: &Uri, prefix: &str) -> Result<Address, Refused> {
+    Address::of_path(uri.path(), prefix).map_err(|refusal| refused(&refusal))
 }
 
 /// `_pk`, percent-decoded.
@@ -232,32 +215,6 @@ fn cannot_open(code: ErrorCode) -> Refused {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn name_of(uri: &str) -> Result<String, u16> {
-        let uri = uri.parse().unwrap();
-        let address = room_name(&uri, "/parties");
-        address.map(|a| format!("{}{}", a.name, a.path)).map_err(|(status, _)| status.as_u16())
-    }
-
-    #[test]
-    fn spec_12_12_a_room_is_named_by_raw_segments() {
-        assert_eq!(name_of("/parties/todos/a%20b").unwrap(), "todos/a%20b");
-        assert_eq!(name_of("http://localhost/parties/todos/x/more/segments?room=y").unwrap(), "todos/x/more/segments");
-        assert_eq!(name_of("/parties/todos/..").unwrap(), "todos/..");
-        for too_short in
-            ["/parties", "/parties/", "/parties/todos", "/parties/todos/", "/parties/todos//x", "/other/todos/x"]
-        {
-            assert_eq!(name_of(too_short), Err(404), "{too_short}");
-        }
-    }
-
-    #[test]
-    fn p8_party_name_bytes_and_room_name_bytes_at_the_limit_and_one_past_it() {
-        let (party, room) = ("p".repeat(limits::PARTY_NAME_BYTES), "r".repeat(limits::ROOM_NAME_BYTES));
-        assert!(name_of(&format!("/parties/{party}/{room}")).is_ok());
-        assert_eq!(name_of(&format!("/parties/{party}p/{room}")), Err(414));
-        assert_eq!(name_of(&format!("/parties/{party}/{room}r")), Err(414));
-    }
 
     #[tokio::test(start_paused = true)]
     async fn p8_request_ms_at_the_limit_and_one_past_it() {

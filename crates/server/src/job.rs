@@ -395,6 +395,8 @@ impl Desk {
                     let _ = answer.send(response);
                 }
             }
+            // It sees itself what waits for a socket.
+            Effect::Has { .. } => {}
             Effect::Deliver(item) => courier::send(rooms, mailbox, item),
             Effect::WakeAt(at) => self.set_alarm(rooms, mailbox, at),
             Effect::Applied(applied) => {

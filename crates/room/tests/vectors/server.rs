@@ -91,7 +91,7 @@ pub(crate) fn done(effects: &[Effect]) -> Vec<(ConnectionId, Done)> {
             Effect::Close { connection, code, .. } => done.push((*connection, Done::Closed(*code))),
             Effect::Leave { connection, frame } => done.push((*connection, sent(frame))),
             // For the alarm clock, and the operator, who hears that the hook was busy.
-            Effect::WakeAt(_) | Effect::Report(_) => {}
+            Effect::WakeAt(_) | Effect::Report(_) | Effect::Has { .. } => {}
             other => panic!("{other:?}"),
         }
     }
