@@ -1,4 +1,4 @@
-// Tests that are run against two servers: ours, and the model of the original.
+// Tests that are run against our server, the same app on Durable Objects, and the model of the original.
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
@@ -8,31 +8,48 @@ import { Server } from "./server.js";
 /** How many tests run at once: most of them wait most of the time. */
 const CONCURRENCY = 8;
 
-let servers;
+/** Who is asked: `ours` natively, `worker` on Durable Objects, `original`. */
+const STARTS = { ours: () => Server.ours(), worker: () => Server.worker(), original: () => Server.original() };
+const TARGETS = (process.env.PARTYSYNC_TARGETS ?? "ours,original").split(",");
+for (const target of TARGETS) {
+  if (!(target in STARTS)) throw new Error(`PARTYSYNC_TARGETS: ${target} is none of ${Object.keys(STARTS).join(", ")}`);
+}
+
+const servers = {};
 
 /** A file's tests, and the servers that they share. Each test has rooms of its own. */
 export function suite(title, define) {
   describe(title, { concurrency: CONCURRENCY }, () => {
     before(async () => {
-      const [ours, original] = await Promise.all([Server.ours(), Server.original()]);
-      servers = { ours, original };
+      await Promise.all(TARGETS.map(async (target) => (servers[target] = await STARTS[target]())));
     });
     after(async () => {
+      const started = Object.values(servers);
       try {
-        servers.ours.check();
+        for (const server of started) server.check();
       } finally {
-        await Promise.all(Object.values(servers).map((server) => server.kill()));
+        await Promise.all(started.map((server) => server.kill()));
       }
     });
     define();
   });
 }
 
+/** Registers a test with each of these servers that is asked. */
+function each(targets, title, run) {
+  for (const target of TARGETS.filter((target) => targets.includes(target))) {
+    test(`${title} [${target}]`, () => run(servers[target]));
+  }
+}
+
+/** Ours, natively and on Durable Objects; `nativeOnly` is why there it cannot be so. */
+const homes = ({ nativeOnly } = {}) => (nativeOnly ? ["ours"] : ["ours", "worker"]);
+
 /** Something that the original gets wrong: passes against ours, and fails against the original as `wrong` says. */
-export function cured(title, wrong, run) {
-  test(`${title} [ours]`, () => run(servers.ours));
-  test(`${title} [the original does not]`, async () => {
-    const failed = await run(servers.original).then(
+export function cured(title, wrong, run, where) {
+  each(homes(where), title, run);
+  each(["original"], `${title}, unlike`, async (server) => {
+    const failed = await run(server).then(
       () => null,
       (error) => error,
     );
@@ -43,17 +60,16 @@ export function cured(title, wrong, run) {
 }
 
 /** Something that the original does, and ours too. */
-export function same(title, run) {
-  test(`${title} [ours]`, () => run(servers.ours));
-  test(`${title} [the original]`, () => run(servers.original));
+export function same(title, run, where) {
+  each([...homes(where), "original"], title, run);
 }
 
 /** Something that is a rule of ours. */
-export function ours(title, run) {
-  test(`${title} [ours]`, () => run(servers.ours));
+export function ours(title, run, where) {
+  each(homes(where), title, run);
 }
 
 /** Something that the original gets wrong, and that would take too long to see ours do right. */
 export function wrong(title, run) {
-  test(`${title} [the original]`, () => run(servers.original));
+  each(["original"], title, run);
 }

@@ -11,8 +11,12 @@ import { fileURLToPath } from "node:url";
 const COMPAT = fileURLToPath(new URL("..", import.meta.url));
 const START_MS = 20_000;
 
+/** None of them outlives the tests. */
+const running = new Set();
+process.once("exit", () => running.forEach((child) => child.kill("SIGKILL")));
+
 export class Server {
-  /** `ours` or `original`. */
+  /** `ours`, `worker` or `original`. */
   name;
   /** Such as 127.0.0.1:4711. */
   host;
@@ -20,6 +24,7 @@ export class Server {
   #process;
   #gone;
   #data;
+  #command;
 
   /** Ours; options such as `["--connection-rate", "20"]`. */
   static ours(...options) {
@@ -28,14 +33,24 @@ export class Server {
     return Server.#start("ours", program, (data) => ["--data", data, ...options]);
   }
 
+  /** Ours on Durable Objects: the bundle that `scripts/test-worker` makes. */
+  static worker() {
+    const bundle = process.env.PARTYSYNC_COMPAT_BUNDLE;
+    if (!bundle) throw new Error("PARTYSYNC_COMPAT_BUNDLE must name the bundle: run scripts/test worker");
+    return Server.#workerd("worker", path.resolve(COMPAT, bundle, "config.capnp"));
+  }
+
   /** The model of the original. */
   static original() {
+    return Server.#workerd("original", path.join(COMPAT, "original/config.capnp"));
+  }
+
+  static #workerd(name, config) {
     const disk = (data) => {
       mkdirSync(path.join(data, "disk"));
       return `--directory-path=disk=${path.join(data, "disk")}`;
     };
-    const config = path.join(COMPAT, "original/config.capnp");
-    return Server.#start("original", workerd(), (data) => ["serve", "--control-fd=1", disk(data), config]);
+    return Server.#start(name, workerd(), (data) => ["serve", "--control-fd=1", disk(data), config]);
   }
 
   /** The files of the original's rooms, with the logs beside them. */
@@ -44,6 +59,14 @@ export class Server {
     const files = await readdir(folder);
     const isRoom = (file) => file.endsWith(".sqlite") && file !== "metadata.sqlite";
     return files.filter(isRoom).map((file) => path.join(folder, file));
+  }
+
+  /** SIGKILL, and another process on the same data; `meanwhile` is done while there is none. */
+  async restart(meanwhile = () => {}) {
+    this.#process.kill("SIGKILL");
+    await this.#gone;
+    await meanwhile();
+    await this.#spawn();
   }
 
   /** SIGKILL, which leaves it no moment to save anything; its data goes too. */
@@ -56,23 +79,30 @@ export class Server {
   /** Fails if it ended by itself, or if a thread of it panicked. */
   check() {
     if (this.#process.exitCode !== null || this.#process.signalCode !== null) throw this.#story("ended by itself");
-    if (/panicked at/.test(this.stderr)) throw this.#story("panicked");
+    if (/panicked/.test(this.stderr)) throw this.#story("panicked");
   }
 
   static async #start(name, program, args) {
     const server = new Server();
     server.name = name;
     server.#data = await mkdtemp(path.join(tmpdir(), "partysync-compat-"));
-    server.#process = spawn(program, args(server.#data), { stdio: ["ignore", "pipe", "pipe"] });
-    process.once("exit", () => server.#process.kill("SIGKILL"));
-    server.#process.stderr.on("data", (bytes) => (server.stderr += bytes));
+    server.#command = [program, args(server.#data)];
+    await server.#spawn();
+    return server;
+  }
+
+  async #spawn() {
+    this.#process = spawn(...this.#command, { stdio: ["ignore", "pipe", "pipe"] });
+    const started = this.#process;
+    running.add(started);
+    started.once("close", () => running.delete(started));
+    started.stderr.on("data", (bytes) => (this.stderr += bytes));
     // "close" rather than "exit": by then all of stderr has been read.
-    server.#gone = new Promise((resolve) => server.#process.once("close", resolve));
+    this.#gone = new Promise((resolve) => started.once("close", resolve));
     try {
-      server.host = await server.#ready();
-      return server;
+      this.host = await this.#ready();
     } catch (error) {
-      await server.kill();
+      await this.kill();
       throw error;
     }
   }

@@ -27,10 +27,24 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("partysync-vectors", &["partysync-model", "partysync-derive", "partysync-protocol"]),
-    ("partysync", &["partysync-model", "partysync-derive", "partysync-room", "partysync-server", "partysync-protocol"]),
+    (
+        "partysync",
+        &[
+            "partysync-model",
+            "partysync-derive",
+            "partysync-room",
+            "partysync-server",
+            "partysync-worker",
+            "partysync-protocol",
+        ],
+    ),
     ("partysync-bench", &["partysync"]),
-    ("partysync-compat", &["partysync"]),
-    ("v1-todo", &["partysync"]),
+    ("partysync-compat", &["partysync", "partysync-compat-app"]),
+    ("partysync-compat-app", &["partysync"]),
+    ("partysync-compat-worker", &["partysync", "partysync-compat-app"]),
+    ("v1-todo", &["partysync", "v1-todo-app"]),
+    ("v1-todo-app", &["partysync"]),
+    ("v1-todo-worker", &["partysync", "v1-todo-app"]),
     ("xtask", &["partysync-protocol"]),
 ];
 

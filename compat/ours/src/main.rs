@@ -1,6 +1,4 @@
-//! The server that the tests of version 1 talk to: the app that the model of the original has (`../original/model.js`), written with
-//! partysync. It is what `examples/v1-todo` is, and has in addition what some rows of the table need to be seen: an action
-//! that can fail half-way, a table that no client is meant to see, and a limit of the rate.
+//! The server that the tests of version 1 talk to: the app of `../app`, on the native server, with a limit of the rate.
 
 #![forbid(unsafe_code)]
 
@@ -9,8 +7,8 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use clap::Parser;
-use partysync::{ActionError, Call, Changed, Import, Record, Schema, Server, SyncServer, Tx, stop_signal};
-use serde::{Deserialize, Deserializer};
+use partysync::{Import, Server, stop_signal};
+use partysync_compat_app::{Chat, Todos, who_is};
 use tokio::net::TcpListener;
 
 #[derive(Parser)]
@@ -26,62 +24,6 @@ struct Options {
     import: Option<PathBuf>,
 }
 
-#[derive(Record, Deserialize)]
-struct Todo {
-    id: String,
-    text: String,
-    #[serde(deserialize_with = "flag")]
-    completed: bool,
-}
-
-#[derive(Deserialize)]
-#[serde(tag = "type", content = "payload", rename_all = "camelCase")]
-enum Action {
-    Create(Todo),
-    /// One after the other: what fails comes behind what did not.
-    CreateAll {
-        todos: Vec<Todo>,
-    },
-    Update(Todo),
-    Delete {
-        id: String,
-    },
-}
-
-fn apply(tx: &mut Tx<'_>, action: Action) -> Result<(), ActionError> {
-    match action {
-        Action::Create(todo) => tx.table().insert(&todo),
-        Action::CreateAll { todos } => todos.iter().try_for_each(|todo| tx.table().insert(todo)),
-        Action::Update(todo) => tx.table().update(&todo),
-        Action::Delete { id } => tx.table::<Todo>().delete(id).map(|_| ()),
-    }
-}
-
-/// A boolean as version 1's clients have it: rows come to them with 0 and 1, and that is what they send back.
-fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
-    match u8::deserialize(deserializer)? {
-        flag @ 0..=1 => Ok(flag == 1),
-        _ => Err(serde::de::Error::custom("0 or 1")),
-    }
-}
-
-struct Todos;
-
-impl SyncServer for Todos {
-    fn schema(&self) -> Schema {
-        Schema::new().record::<Todo>()
-    }
-
-    fn on_start(&mut self, tx: &mut Tx<'_>) -> Result<(), ActionError> {
-        tx.execute("CREATE TABLE IF NOT EXISTS secrets (word TEXT PRIMARY KEY)", &[])?;
-        tx.execute("INSERT OR IGNORE INTO secrets VALUES ('swordfish')", &[]).map(|_| ())
-    }
-
-    fn on_action(&mut self, tx: &mut Tx<'_>, call: &Call<'_>) -> Result<Changed, ActionError> {
-        call.apply(tx, apply)
-    }
-}
-
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     tracing_subscriber::fmt()
@@ -89,7 +31,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .with_max_level(tracing_subscriber::filter::LevelFilter::WARN)
         .init();
     let options = Options::parse();
-    let mut server = Server::builder().data(options.data).party("todos", || Todos);
+    let mut server = Server::builder()
+        .data(options.data)
+        .party("todos", || Todos)
+        .party("chat", Chat::default)
+        .on_before_connect("chat", who_is)
+        .on_before_request("chat", who_is);
     if let Some(rate) = options.connection_rate {
         server = server.connection_rate(rate);
     }

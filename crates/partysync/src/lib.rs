@@ -51,9 +51,11 @@
 //! # Features
 //!
 //! - `server` (default): rooms, and the native server that they run in.
+//! - `room`: rooms without a home, for a crate that is to run in both.
+//! - `worker`: rooms on Durable Objects, compiled to WebAssembly.
 //! - `tls`: the native server speaks TLS itself, without a proxy.
 //!
-//! Without it there is what actions are made of, for code that a client shares with the server.
+//! Without any there is what actions are made of, for code that a client shares with the server.
 
 /// All of the model: what the derive macro refers to, and what few apps need.
 pub use partysync_model as model;
@@ -64,7 +66,7 @@ pub use partysync_model::{
     ActionError, ErrorCode, MemoryDb, Millis, Range, Record, Scan, Schema, Seed, Tx, TypedTable, Value,
 };
 
-#[cfg(feature = "server")]
+#[cfg(feature = "room")]
 #[doc(no_inline)]
 pub use partysync_room::{
     Admission, Applied, Attempt, Call, Changed, ConnectionId, Handled, Join, Message, OutboxItem, Refusal, Request,
@@ -79,6 +81,11 @@ pub use partysync_server::{
 #[cfg(feature = "tls")]
 #[doc(no_inline)]
 pub use partysync_server::{Tls, TlsError};
+
+/// The home on Durable Objects.
+#[cfg(feature = "worker")]
+#[doc(no_inline)]
+pub use partysync_worker as worker;
 
 /// The code in `docs/coming-from-partysync.md` compiles.
 #[cfg(all(doctest, feature = "server"))]

@@ -3,7 +3,7 @@
 
 use std::panic::AssertUnwindSafe;
 
-use js_sys::{Array, ArrayBuffer, JsString, Reflect, Uint8Array};
+use js_sys::{Array, ArrayBuffer, BigUint64Array, JsString, Promise, Reflect, Uint8Array};
 use partysync_model::{DbError, Value};
 use wasm_bindgen::prelude::*;
 
@@ -27,6 +27,48 @@ extern "C" {
 
     #[wasm_bindgen(method, catch, variadic)]
     fn exec(this: &Sql, text: &JsString, params: &Array) -> Result<Cursor, JsValue>;
+
+    /// Takes milliseconds. It is in force when the call returns, like any other write.
+    #[wasm_bindgen(method, catch, js_name = setAlarm)]
+    pub(crate) fn set_alarm(this: &Storage, at: f64) -> Result<Promise, JsValue>;
+
+    #[wasm_bindgen(method, catch, js_name = deleteAlarm)]
+    pub(crate) fn delete_alarm(this: &Storage) -> Result<Promise, JsValue>;
+
+    /// An object's context.
+    #[derive(Clone)]
+    pub(crate) type Context;
+
+    #[wasm_bindgen(method, catch, js_name = getWebSockets)]
+    pub(crate) fn web_sockets(this: &Context) -> Result<Array, JsValue>;
+
+    #[wasm_bindgen(method, catch, js_name = getTags)]
+    pub(crate) fn tags(this: &Context, socket: &Socket) -> Result<Array, JsValue>;
+
+    #[wasm_bindgen(method, catch, js_name = acceptWebSocket)]
+    pub(crate) fn accept(this: &Context, socket: &Socket, tags: &Array) -> Result<(), JsValue>;
+
+    /// The server's end of a WebSocket that may hibernate.
+    #[derive(Clone)]
+    pub(crate) type Socket;
+
+    #[wasm_bindgen(method, catch)]
+    pub(crate) fn send(this: &Socket, text: &JsString) -> Result<(), JsValue>;
+
+    #[wasm_bindgen(method, catch)]
+    pub(crate) fn close(this: &Socket, code: u16, reason: &str) -> Result<(), JsValue>;
+
+    #[wasm_bindgen(method, catch, js_name = close)]
+    pub(crate) fn close_without_code(this: &Socket) -> Result<(), JsValue>;
+
+    #[wasm_bindgen(method, catch, js_name = serializeAttachment)]
+    pub(crate) fn keep(this: &Socket, what: &JsValue) -> Result<(), JsValue>;
+
+    #[wasm_bindgen(method, catch, js_name = deserializeAttachment)]
+    pub(crate) fn kept(this: &Socket) -> Result<JsValue, JsValue>;
+
+    #[wasm_bindgen(catch, js_namespace = crypto, js_name = getRandomValues)]
+    fn fill_with_random(words: &BigUint64Array) -> Result<JsValue, JsValue>;
 
     type Cursor;
 
@@ -65,6 +107,15 @@ impl Storage {
             Err(error) if undone && error.as_string().as_deref() == Some(UNDO) => Ok(()),
             Err(error) => Err(thrown(&error)),
         }
+    }
+}
+
+/// 64 random bits. Where there are none the platform is broken: then the time has to do.
+pub(crate) fn random() -> u64 {
+    let words = BigUint64Array::new_with_length(1);
+    match fill_with_random(&words) {
+        Ok(_) => words.get_index(0),
+        Err(_) => js_sys::Date::now().to_bits(),
     }
 }
 

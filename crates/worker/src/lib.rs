@@ -1,18 +1,25 @@
-//! partysync's [`Db`](partysync_model::Db) trait on the SQL of a Durable Object.
+//! Rooms on Durable Objects: the home of rooms that are compiled to WebAssembly.
 //!
-//! A spike: the database, and the room's core running on it in tests. It is no home yet; see the README for what the
-//! later one must know.
+//! An app's rooms are the same code as on the native server. A worker is a crate of its own around them, built for
+//! `wasm32-unknown-unknown`:
 //!
-//! What it adds to a Durable Object's SQL:
-//! - integers and reals that stay what they are (`rewrite.rs`);
-//! - what SQL of the app may not do, by its origin (`refuse.rs`);
-//! - transactions that nest and are undone by a panic, and that know when a statement ended them (`db.rs`);
-//! - errors as kinds that somebody can act on (`error.rs`).
+//! ```ignore
+//! use partysync_worker::App;
 //!
-//! Natively all but the database itself is built, for its tests.
+//! fn app(_: &worker::Env) -> App {
+//!     App::new().party("todos", || Todos)
+//! }
+//!
+//! // The Durable Object's class, `Room`, and the worker's entry.
+//! partysync_worker::durable_object!(Room, app);
+//! ```
+//!
+//! Natively only what needs no Durable Object is built, for its tests.
 
 #[cfg(any(target_arch = "wasm32", test))]
 mod error;
+#[cfg(any(target_arch = "wasm32", test))]
+mod lag;
 #[cfg(any(target_arch = "wasm32", test))]
 mod refuse;
 #[cfg(any(target_arch = "wasm32", test))]
@@ -25,7 +32,11 @@ mod token;
 #[cfg(target_arch = "wasm32")]
 mod db;
 #[cfg(target_arch = "wasm32")]
+mod home;
+#[cfg(target_arch = "wasm32")]
 mod js;
 
 #[cfg(target_arch = "wasm32")]
 pub use db::DurableDb;
+#[cfg(target_arch = "wasm32")]
+pub use home::{App, Object, fetch};

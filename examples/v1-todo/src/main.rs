@@ -2,7 +2,6 @@
 
 mod import;
 mod page;
-mod todos;
 
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -12,8 +11,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use partysync::{AdminToken, Server, stop_signal};
 use tokio::net::TcpListener;
 use tracing_subscriber::EnvFilter;
-
-use crate::todos::Todos;
+use v1_todo_app::Todos;
 
 /// Serves a todo list that everybody in the room sees at once.
 #[derive(Parser)]

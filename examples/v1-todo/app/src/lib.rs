@@ -1,4 +1,6 @@
-//! The room: a todo list.
+//! The room: a todo list. It is the same on the native server (`..`) and on Durable Objects (`../worker`).
+
+#![forbid(unsafe_code)]
 
 use partysync::{ActionError, Call, Changed, Record, Schema, SyncServer, Tx};
 use serde::{Deserialize, Deserializer};
@@ -8,24 +10,37 @@ const TEXT_CHARS: usize = 200;
 
 /// A row of the list.
 #[derive(Record, Debug, Clone, PartialEq, Deserialize)]
-pub(crate) struct Todo {
-    pub(crate) id: String,
-    pub(crate) text: String,
+pub struct Todo {
+    /// Chosen by the client.
+    pub id: String,
+    /// What is to be done.
+    pub text: String,
+    /// Whether it is done.
     #[serde(deserialize_with = "flag")]
-    pub(crate) completed: bool,
+    pub completed: bool,
 }
 
 /// What a client can ask for.
 #[derive(Debug, Deserialize)]
 #[serde(tag = "type", content = "payload", rename_all = "lowercase")]
-pub(crate) enum Action {
+pub enum Action {
+    /// Adds a todo.
     Create(Todo),
+    /// Changes one.
     Update(Todo),
-    Delete { id: String },
+    /// Removes one.
+    Delete {
+        /// Which.
+        id: String,
+    },
 }
 
 /// Applies an action to the list.
-pub(crate) fn apply(tx: &mut Tx<'_>, action: Action) -> Result<(), ActionError> {
+///
+/// # Errors
+///
+/// A rejection, if the text is empty or too long; and what the table says.
+pub fn apply(tx: &mut Tx<'_>, action: Action) -> Result<(), ActionError> {
     match action {
         Action::Create(todo) => {
             check(&todo.text)?;
@@ -66,7 +81,7 @@ fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
 }
 
 /// A room of the party `todos`.
-pub(crate) struct Todos;
+pub struct Todos;
 
 impl SyncServer for Todos {
     fn schema(&self) -> Schema {

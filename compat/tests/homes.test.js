@@ -1,0 +1,303 @@
+// P11: one scenario, the same transcript from the native server and from Durable Objects, but for ids, times and stamps.
+
+import assert from "node:assert/strict";
+import { setTimeout as sleep } from "node:timers/promises";
+import { describe, test } from "node:test";
+
+import { fresh } from "../support/client.js";
+import { Server } from "../support/server.js";
+import { Wire, plain } from "../support/wire.js";
+
+const HOMES = { ours: () => Server.ours(), worker: () => Server.worker() };
+const TARGETS = (process.env.PARTYSYNC_TARGETS ?? "ours").split(",").filter((target) => target !== "original");
+for (const target of TARGETS) {
+  if (!(target in HOMES)) throw new Error(`PARTYSYNC_TARGETS: ${target} is no home of rooms`);
+}
+
+/** Longer than a room stays in memory that nobody uses: 10 s in both homes, and what a socket's first 5 s cause before. */
+const SLEEP_MS = 20_000;
+
+const ANN = "0a".repeat(16);
+const BOB = "0b".repeat(16);
+
+const line = (id, text = `text of ${id}`) => ({ type: "line", payload: { id, text } });
+const verb = (type, payload) => ({ type, payload });
+const sync = { channel: "lines", sync: true, from: null };
+
+/** Runs a scenario in each home that is asked, on data of its own, and compares what it tells. */
+function alike(title, scenario) {
+  test(title, async () => {
+    const told = [];
+    for (const target of TARGETS) {
+      const server = await HOMES[target]();
+      try {
+        // The same name in each home: it is in the frames.
+        told.push(plain(await scenario(server, "chat/lobby")));
+      } finally {
+        await server.kill();
+      }
+    }
+    for (const [at, transcript] of told.entries()) {
+      assert.deepEqual(transcript, told[0], `${TARGETS[at]} (left) and ${TARGETS[0]} differ`);
+    }
+  });
+}
+
+async function get(server, path, options) {
+  const response = await fetch(`http://${server.host}/parties/chat/lobby${path}`, options);
+  const body = await response.text();
+  return { status: response.status, type: response.headers.get("content-type"), body: body.slice(0, 200) };
+}
+
+describe("both homes alike", { concurrency: 4 }, () => {
+  alike("p11 a session of both versions: patches, updates, outcomes, duplicates", async (server, room) => {
+    const ann = await Wire.join(server, room, ANN);
+    const bob = await Wire.open(server, room, { query: "_pk=bob" });
+    bob.send(sync);
+    await bob.until((frame) => frame.sync);
+    ann.act(1, line("a"));
+    await bob.until((frame) => frame.type === "update");
+    bob.call("x", line("b"), verb("say", "with an id of the engine's"));
+    await ann.until((frame) => frame.to === 2);
+    // Sent again: answered again, not run again.
+    ann.act(1, line("a"));
+    bob.call("x", line("b"), verb("say", "with an id of the engine's"));
+    await bob.until((frame) => frame.type === "success");
+    await bob.until((frame) => frame.type === "success");
+    // Undone in the middle.
+    ann.act(2, line("c"), verb("reject", "Not this one."));
+    ann.act(3, line("a"));
+    ann.act(4, verb("explode", 1));
+    ann.act(6, line("gap"));
+    ann.act(5, line("d"), line("e"));
+    await ann.until((frame) => frame.type === "patch" && frame.to === 3);
+    ann.act(2, line("c"));
+    await ann.until((frame) => frame.type === "reject" && frame.number === 2);
+    ann.send("nonsense");
+    ann.send({ type: "nonsense" });
+    ann.send({ type: "action", room: "chat/other", number: 7, channel: "lines", action: [] });
+    ann.act(6, line("f"));
+    await ann.until((frame) => frame.to === 4);
+    ann.send({ type: "action", room, number: 7, channel: "lines", action: "x".repeat(257 << 10) });
+    ann.send({ type: "leave", room });
+    await ann.until((frame) => frame.type === "left");
+    for (const frame of ["nonsense", "5", { id: 1, channel: "nope", action: [] }, { channel: "nope", sync: true }]) bob.send(frame);
+    bob.call("last", line("g"));
+    await bob.until((frame) => frame.id === "last");
+    return [ann.heard, bob.heard];
+  });
+
+  alike("p5 a panic leaves no trace, and harms no other room and no other client", async (server, room) => {
+    const [ann, bob] = await Promise.all([Wire.join(server, room, ANN), Wire.join(server, room, BOB)]);
+    const other = await Wire.join(server, "chat/other", ANN);
+    ann.act(1, line("a"), verb("panic"));
+    await ann.until((frame) => frame.type === "reject");
+    ann.act(2, line("a"), verb("starts"));
+    await ann.until((frame) => frame.type === "message");
+    await bob.until((frame) => frame.type === "patch");
+    other.act(1, line("a"));
+    await other.until((frame) => frame.type === "patch");
+    const asked = [await get(server, "/panic"), await get(server, "/lines")];
+    bob.act(1, line("b"));
+    await ann.until((frame) => frame.to === 2);
+    ann.act(1, line("a"));
+    await ann.until((frame) => frame.type === "reject");
+    return [ann.heard, bob.heard, other.heard, asked];
+  });
+
+  alike("spec_14: messages, tags, state, sockets that the app closes", async (server, room) => {
+    const watcher = await Wire.open(server, room);
+    watcher.send([verb("tag", ["watch", "more"]), verb("keep", "state ü"), verb("kept")]);
+    await watcher.until((text) => text === 'Some("state ü") ["watch", "more"]');
+    const ann = await Wire.join(server, room, ANN, { query: "token=ann&x=%C3%BC" });
+    ann.send({ type: "message", room, text: JSON.stringify([verb("tell", ["watch", "from ann"]), verb("keep", "ann's")]) });
+    await watcher.until((text) => text === "from ann");
+    ann.send({ type: "message", room, text: "nothing that is taken" });
+    await ann.until((frame) => frame.type === "error");
+    ann.send(Buffer.from([1, 2, 3]));
+    await ann.until((frame) => frame.type === "message");
+    ann.act(1, verb("keep", "x".repeat(20 << 10)));
+    await ann.until((frame) => frame.type === "reject");
+    ann.act(2, line("a"), verb("close", [4001, "as you wish"]));
+    await ann.until((frame) => frame.closed);
+    await watcher.until((text) => String(text).startsWith("somebody left"));
+    const binary = await Wire.join(server, room, BOB);
+    binary.send(Buffer.from([7]));
+    await binary.until((frame) => frame.closed);
+    await watcher.until((text) => String(text).startsWith("somebody left"));
+    const cut = await Wire.open(server, room);
+    cut.cut();
+    await watcher.until((text) => String(text).startsWith("somebody left"));
+    // What comes before `welcome` a client of version 2 ignores: it is there if the app's text left before the hello came (14.6).
+    const welcomed = ann.heard.slice(ann.heard.findIndex((frame) => frame.type === "welcome"));
+    return [watcher.heard, welcomed, binary.heard];
+  });
+
+  alike("spec_8_2: the subprotocol, and what is not hello", async (server, room) => {
+    const protocols = ["other", "partysync.v2"];
+    const ann = await Wire.open(server, room, { protocols, query: "token=ann" });
+    ann.send({ type: "hello", versions: [2] });
+    await ann.until((frame) => frame.type === "message");
+    const bob = await Wire.open(server, room, { protocols });
+    bob.send(sync);
+    await bob.until((frame) => frame.closed);
+    const old = await Wire.open(server, room);
+    old.send({ type: "hello", versions: [1] });
+    await old.until((frame) => frame.closed);
+    const none = await Wire.open(server, room, { protocols: ["other"] }).catch(() => null);
+    return [ann.heard, ann.socket.protocol, bob.heard, old.heard, none?.socket.protocol];
+  });
+
+  alike("spec_13: who is not let in", async (server, room) => {
+    const refused = async (options) => {
+      const wire = new Wire(server, room, options);
+      await wire.until((frame) => frame.closed ?? frame.refused);
+      return wire.heard;
+    };
+    return [
+      await refused({ query: "token=bad" }),
+      await refused({ query: "token=bad", origin: "https://example.com" }),
+      await refused({ query: "token=bad", origin: "https://example.com", protocols: ["partysync.v2"] }),
+      await refused({ query: "token=panic" }),
+      await refused({ query: "token=nobody" }),
+      await refused({ headers: { authorization: "Bearer bad" } }),
+      await get(server, "/lines?token=bad"),
+      await get(server, "/lines", { headers: { authorization: "Bearer panic" } }),
+    ];
+  });
+
+  alike("spec_14_8: requests", async (server, room) => {
+    const ann = await Wire.join(server, room, ANN);
+    const post = (body, more = {}) => ({ method: "POST", body, ...more });
+    const asked = [
+      await get(server, "/lines"),
+      await get(server, "/say", post("hello ü", { headers: { authorization: "Bearer ann" } })),
+      await get(server, "/say", post("x".repeat((1 << 20) + 1))),
+      await get(server, "/lines"),
+      await get(server, "", { method: "DELETE" }),
+      await get(server, "/reject"),
+      await get(server, "/wrong"),
+      await get(server, "/large"),
+      await get(server, "/nothing/here"),
+    ];
+    await ann.until((frame) => frame.type === "message");
+    return [asked, ann.heard];
+  });
+
+  alike("p12 a room that leaves memory finds its sockets again, and they see nothing of it", async (server, room) => {
+    const ann = await Wire.join(server, room, ANN);
+    const bob = await Wire.open(server, room, { query: "_pk=bob" });
+    bob.send(sync);
+    await bob.until((frame) => frame.sync);
+    const silent = await Wire.open(server, room, { query: "token=silent" });
+    const greeting = await Wire.open(server, room, { protocols: ["partysync.v2"] });
+    const leaver = await Wire.open(server, room);
+    leaver.send([verb("keep", "the leaver's"), verb("kept")]);
+    await leaver.until((text) => String(text).includes("the leaver's"));
+    ann.act(1, line("a"), verb("keep", "ann's"), verb("tag", ["watch"]), verb("starts"));
+    await bob.until((frame) => frame.type === "update");
+    await sleep(SLEEP_MS);
+    // The end of a socket wakes the room, which knows whose it was.
+    leaver.socket.close(4002);
+    await ann.until((frame) => frame.text === `somebody left: Some(4002) Some("the leaver's")`);
+    // On the sockets that slept.
+    ann.act(2, line("b"), verb("kept"), verb("starts"));
+    await ann.until((frame) => frame.text === "starts: 2");
+    await bob.until((frame) => frame.type === "update");
+    bob.call("x", line("c"), verb("tell", ["watch", "to who is tagged"]));
+    await ann.until((frame) => frame.text === "to who is tagged");
+    ann.act(1, line("a"));
+    await ann.until((frame) => frame.type === "ack");
+    silent.send({ type: "hello", versions: [2] });
+    await silent.until((frame) => frame.type === "welcome");
+    greeting.send(sync);
+    await greeting.until((frame) => frame.closed);
+    silent.socket.close(4000, "so long");
+    await ann.until((frame) => String(frame.text).startsWith("somebody left: Some(4000)"));
+    const { closed } = await silent.until((frame) => frame.closed);
+    // Whether the reason is sent back is the platform's.
+    return [ann.heard, bob.heard, silent.heard.slice(0, -1), closed, greeting.heard];
+  });
+
+  alike("p3 p4 p7 after a kill: what was answered is there, once, and resumes", async (server, room) => {
+    const ann = await Wire.join(server, room, ANN);
+    const bob = await Wire.open(server, room, { query: "_pk=bob" });
+    // One after the other: what comes at once natively is one batch, with one patch.
+    ann.act(1, line("a"));
+    await ann.until((frame) => frame.type === "patch");
+    ann.act(2, verb("reject", "No."));
+    await ann.until((frame) => frame.type === "reject");
+    bob.call("x", line("b"));
+    await bob.until((frame) => frame.type === "success");
+    await ann.until((frame) => frame.to === 2);
+    const { cursor } = ann;
+    bob.call("y", line("c"));
+    await bob.until((frame) => frame.id === "y");
+    await ann.until((frame) => frame.to === 3);
+    await server.restart();
+    const back = await Wire.join(server, room, ANN, { cursor, born: 0 });
+    await back.until((frame) => frame.type === "patch");
+    back.act(1, line("a"));
+    await back.until((frame) => frame.type === "ack");
+    back.act(2, verb("reject", "Something else."));
+    await back.until((frame) => frame.type === "reject");
+    back.act(3, line("d"));
+    await back.until((frame) => frame.type === "patch");
+    const again = await Wire.open(server, room, { query: "_pk=bob" });
+    again.call("x", line("b"));
+    await again.until((frame) => frame.id === "x");
+    again.send(sync);
+    await again.until((frame) => frame.sync);
+    const foreign = await Wire.join(server, room, BOB, { cursor: { version: 2, stamp: 1 } });
+    await foreign.until((frame) => frame.type === "snapshot");
+    return [ann.heard.filter((frame) => frame.closed === undefined), back.heard, again.heard, foreign.heard];
+  });
+
+  alike("spec_7_6 an alarm rings, and after a restart without anybody there", async (server, room) => {
+    const ann = await Wire.join(server, room, ANN);
+    ann.act(1, verb("alarmIn", 300));
+    await ann.until((frame) => frame.text === "ding");
+    const heard = [...ann.heard];
+    ann.act(2, verb("alarmIn", 2_000));
+    await ann.until((frame) => frame.number === 2);
+    await server.restart(() => sleep(2_500));
+    await sleep(5_000);
+    const opened = Date.now();
+    const back = await Wire.join(server, room, ANN);
+    const { rows } = await back.until((frame) => frame.type === "snapshot");
+    const late = rows.filter((row) => opened - row[2] < 2_000);
+    assert.deepEqual(late, [], "it rang only as somebody came");
+    return [heard, rows.length, back.heard.length];
+  });
+});
+
+if (TARGETS.includes("worker")) {
+  test("spec_8_25 on Durable Objects: who does not say what it has is left out, and told once it does", async () => {
+    const server = await Server.worker();
+    try {
+      const room = `chat/${fresh("room")}`;
+      const [ann, slow] = await Promise.all([Wire.join(server, room, ANN), Wire.join(server, room, BOB)]);
+      const text = "x".repeat(200_000);
+      for (let number = 1; number <= 30; number += 1) {
+        ann.act(number, line(`line ${number}`, text));
+        const { version } = await ann.until((frame) => frame.number === number);
+        await ann.until((frame) => frame.to === version);
+        ann.send({ type: "have", room, version, number });
+      }
+      slow.send({ type: "message", room, text: "a sign" });
+      await slow.until((frame) => frame.type === "error");
+      const patches = slow.heard.filter((frame) => frame.type === "patch");
+      // 4 MiB are 20 of these.
+      assert.equal(patches.length, 20);
+      const { version } = slow.cursor;
+      slow.send({ type: "have", room, version: version - 1, number: 0 });
+      slow.send({ type: "have", room, version, number: 0 });
+      const missed = await slow.until((frame) => frame.type === "patch" && frame.to === 30);
+      assert.deepEqual([missed.from, missed.changes[0].puts.length], [20, 10]);
+      ann.act(31, line("last"));
+      await slow.until((frame) => frame.to === 31);
+    } finally {
+      await server.kill();
+    }
+  });
+}
