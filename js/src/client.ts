@@ -356,9 +356,10 @@ export class Client {
     const { link } = this.#session;
     // An old copy of the room counts anew: versions of the history that it lost say nothing of who was dropped in this one.
     this.#born = Math.min(this.#born ?? joined.version, joined.version);
-    // What was acked and is in this history shows by now. The version that the ack named may lie ahead, if an old copy was put back.
+    // What was acked and is in this history shows once all that follows is here. The version that the ack named may lie ahead, if an old copy was put back.
+    const newest = joined.newest ?? joined.version;
     this.#pending = this.#pending.map((p) =>
-      p.appliedAt === null ? p : { ...p, appliedAt: Math.min(p.appliedAt, joined.version) },
+      p.appliedAt === null ? p : { ...p, appliedAt: Math.min(p.appliedAt, newest) },
     );
     if (!joined.known) return this.#startOver(Number.MAX_SAFE_INTEGER);
     // This history lost what another one settled: a restored backup. What of the rest was run in it is not run again.

@@ -70,6 +70,8 @@ export interface Joined {
   readonly room: string;
   readonly version: number;
   readonly stamp: number;
+  /** The room's version, if the snapshot is older: a patch to it follows the snapshot (SPEC 8.36). */
+  readonly newest?: number | null;
   /** The highest number settled for this client. */
   readonly last: number;
   /** False if the room may have dropped the client. */
@@ -207,6 +209,7 @@ const SHAPES: { readonly [type: string]: { readonly [field: string]: Check } } =
     room: isText,
     version: isCount,
     stamp: isCount,
+    newest: (value) => isNothing(value) || isCount(value),
     last: isCount,
     known: isFlag,
     reset: isFlag,

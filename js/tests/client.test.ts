@@ -162,6 +162,23 @@ describe("after a reconnect", () => {
     expect([script.numbers(), script.total], "what was never sent is sent, as number 1").toEqual([[1], 2]);
   });
 
+  test("SPEC 8.36, P6: what was acked goes with the patch that follows an older snapshot", () => {
+    const script = Script.joined();
+    script.act("add", 1);
+    script.act("add", 10);
+    script.text(ack(1, 7));
+    // One whose ack names a version of a history that is gone: it shows with the newest of this one.
+    script.text(ack(2, 90));
+    script.reconnect();
+    script.seen = [];
+    script.text({ ...(joined(5, 2, true, true) as object), newest: 9 });
+    script.text(snapshot([total(100)]));
+    expect([script.client.save().cursor?.version, script.pending]).toEqual([5, 2]);
+    script.text(patch(5, 9, [total(111)]));
+    expect([script.client.save().cursor?.version, script.pending]).toEqual([9, 0]);
+    expect(new Set(script.seen), "nothing flickers").toEqual(new Set([111]));
+  });
+
   test("SPEC 6.7: an acked action of a forgotten client was applied", () => {
     const script = Script.joined();
     script.act("add", 1);

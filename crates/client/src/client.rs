@@ -206,9 +206,9 @@ impl Client {
         let Some(link) = self.session.link().copied() else { return };
         // An old copy of the room counts anew: versions of the history that it lost say nothing of who was dropped in this one.
         self.born = Some(self.born.map_or(joined.version, |born| born.min(joined.version)));
-        // What was acked and is in this history shows by now. The version that the ack named may lie ahead, if an old copy was put back.
+        // What was acked and is in this history shows once all that follows is here. The version that the ack named may lie ahead, if an old copy was put back.
         for pending in &mut self.pending {
-            pending.applied_at = pending.applied_at.map(|version| version.min(joined.version));
+            pending.applied_at = pending.applied_at.map(|version| version.min(joined.leads_to()));
         }
         if !joined.known {
             self.fates_unknown(u64::MAX, effects);

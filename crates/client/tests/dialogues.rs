@@ -254,6 +254,28 @@ fn spec_9_5_a_reset_drops_rows_and_loses_no_pending_action() {
 }
 
 #[test]
+fn spec_8_36_and_p6_what_was_acked_goes_with_the_patch_that_follows_an_older_snapshot() {
+    let mut table = Table::joined();
+    table.act("add", json!(1));
+    table.act("add", json!(10));
+    table.text(ack(1, 7));
+    // One whose ack names a version of a history that is gone: it shows with the newest of this one.
+    table.text(ack(2, 90));
+    table.handle(Event::Closed);
+    table.handle(Event::Opened);
+    table.welcome();
+    table.seen.clear();
+    let mut joined = joined(5, 2, true, true);
+    joined["newest"] = json!(9);
+    table.text(joined);
+    table.text(snapshot(&json!([total(100)])));
+    assert_eq!((table.client.cursor().unwrap().version, table.client.pending().count()), (5, 2));
+    table.text(patch(5, 9, &json!([total(111)])));
+    assert_eq!((table.client.cursor().unwrap().version, table.client.pending().count()), (9, 0));
+    assert_eq!(table.seen, [Some(111), Some(111)], "nothing flickers");
+}
+
+#[test]
 fn spec_9_5_a_history_that_lost_what_was_settled_gets_a_new_client() {
     let mut table = Table::joined();
     table.act("add", json!(1));

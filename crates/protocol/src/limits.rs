@@ -108,8 +108,14 @@ pub const TOMBSTONE_PAYLOAD_DAYS: i64 = 1;
 pub const LOG_FILE_IDLE_BYTES: u64 = 32 << 20;
 /// A room's write-ahead log that is not copied into its file yet, whatever waits for the room. Past it: it is copied.
 pub const LOG_FILE_BYTES: u64 = 64 << 20;
-/// Rows in one `snapshot`.
+/// Rows in one `snapshot`. Past it: another one.
 pub const SNAPSHOT_ROWS: usize = 1_000;
+/// What the rows of one `snapshot` come to as JSON, the commas between them included. Past it: another one.
+pub const SNAPSHOT_BYTES: usize = 1 << 20;
+/// A snapshot that a room keeps encoded. Past it: it is encoded anew for each who joins.
+pub const SNAPSHOT_KEPT_BYTES: usize = 128 << 20;
+/// Milliseconds for which a room keeps a snapshot by which nobody joins.
+pub const SNAPSHOT_KEPT_MS: i64 = 30_000;
 /// Milliseconds between a client's pings.
 pub const PING_MS: u64 = 25_000;
 /// Milliseconds after which a version 1 connection that has not asked for a channel is volunteered what it may have missed.
@@ -210,7 +216,9 @@ mod tests {
             ("`tombstones`", grouped(TOMBSTONES)),
             ("`tombstone_payload`", format!("{TOMBSTONE_PAYLOAD_DAYS} day")),
             ("`log_file_idle_bytes`", format!("{} MiB, {} MiB", LOG_FILE_IDLE_BYTES >> 20, LOG_FILE_BYTES >> 20)),
-            ("`snapshot_rows`", grouped(SNAPSHOT_ROWS as u64)),
+            ("`snapshot_rows`", format!("{}, {}", grouped(SNAPSHOT_ROWS as u64), bytes(SNAPSHOT_BYTES))),
+            ("`snapshot_kept_bytes`", bytes(SNAPSHOT_KEPT_BYTES)),
+            ("`snapshot_kept_ms`", grouped(SNAPSHOT_KEPT_MS as u64)),
             ("`ping_ms`", grouped(PING_MS)),
             ("`socket_backlog_bytes`", bytes(SOCKET_BACKLOG_BYTES)),
             ("`head_bytes`", bytes(HEAD_BYTES)),

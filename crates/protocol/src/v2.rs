@@ -5,7 +5,7 @@ mod envelope;
 mod up;
 
 pub use down::{Changes, Down, ErrorMessage, Joined, Later, Left, Patch, Reject, Snapshot, Welcome};
-pub use down::{ack, encode, message, patch, pong, snapshot};
+pub use down::{SnapshotText, ack, encode, message, patch, pong};
 pub use envelope::Envelope;
 pub use up::{Up, UpError};
 

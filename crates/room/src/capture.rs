@@ -21,6 +21,17 @@ pub(crate) struct Change {
     pub(crate) row: Option<String>,
 }
 
+impl Change {
+    /// About what it takes up in a patch.
+    pub(crate) fn bytes(&self) -> usize {
+        match (&self.row, &self.id) {
+            (Some(row), _) => row.len(),
+            (None, Value::Text(id)) => id.len(),
+            (None, _) => size_of::<Value>(),
+        }
+    }
+}
+
 /// Stamps the rows that the triggers recorded and reads them back (SPEC 4.4).
 pub(crate) fn capture(db: &mut dyn Db, channels: &[ChannelTable], head: Head) -> Result<Vec<Change>, ActionError> {
     for _ in 0..STAMP_ROUNDS {

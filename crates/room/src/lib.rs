@@ -85,6 +85,7 @@ mod reply;
 mod request;
 mod room;
 mod server;
+mod snapshots;
 mod sockets;
 mod step;
 mod store;

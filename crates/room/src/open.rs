@@ -13,7 +13,7 @@ use crate::instance::{Instance, panicked};
 use crate::observe::Watch;
 use crate::outbox::Outbox;
 use crate::purge::Timers;
-use crate::reply::Snapshots;
+use crate::snapshots::Snapshots;
 use crate::sockets::Members;
 use crate::step::{Stepper, mix};
 use crate::store::{self, Head, LogEntry};

@@ -90,6 +90,8 @@ pub(crate) fn schedule<S: SyncServer, D: Db>(room: &mut Room<S, D>) -> Result<()
     })?;
     room.floor = result?;
     room.dropped = store::meta_version(&mut room.db, DROPPED)?;
+    // The log may not lead on from it any more, nor from when a client was born that joins by it.
+    room.snapshots.forget();
     // Handles of dropped clients must not be used again.
     room.clients.forget();
     room.away.forget_before(now - limits::AWAY_DAYS * DAY_MS);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use partysync_model::{Db, DbError, Origin, Value, push_row, push_tombstone, push_value};
 use partysync_protocol::v1::{self, From};
-use partysync_protocol::{ClientId, Cursor, ErrorCode, Version, WireError, limits, v2};
+use partysync_protocol::{ClientId, Cursor, ErrorCode, Version, WireError, v2};
 
 use crate::capture::Change;
 use crate::channel::ChannelTable;
@@ -83,28 +83,6 @@ impl Reply {
 pub(crate) enum ActionReply {
     V1 { channel: usize, id: String },
     V2 { number: u64 },
-}
-
-/// Snapshots as they are sent, so that many who join at one version cost one encoding.
-#[derive(Debug, Default)]
-pub(crate) struct Snapshots {
-    version: Version,
-    /// Version 1's answer to a full sync, by the channel's index.
-    v1: BTreeMap<usize, Frame>,
-    /// All of a channel's tombstones, as they follow such an answer; `None` if there are none.
-    v1_dead: BTreeMap<usize, Option<Frame>>,
-    /// All of both as one update, for those of whom nothing is known; `None` if there is nothing.
-    v1_all: BTreeMap<usize, Option<Frame>>,
-    v2: Option<Vec<Frame>>,
-}
-
-impl Snapshots {
-    fn at(&mut self, version: Version) -> &mut Self {
-        if self.version != version {
-            *self = Snapshots { version, ..Self::default() };
-        }
-        self
-    }
 }
 
 impl<S: SyncServer, D: Db> Room<S, D> {
@@ -324,13 +302,13 @@ impl<S: SyncServer, D: Db> Room<S, D> {
     }
 
     fn v1_snapshot(&mut self, channel: usize) -> Result<Frame, DbError> {
-        let cached = self.snapshots.at(self.head.cursor.version).v1.get(&channel);
+        let cached = self.snapshots.v1(self.head.cursor.version).full.get(&channel);
         if let Some(frame) = cached {
             return Ok(frame.clone());
         }
         let rows = self.all_live(channel)?;
         let frame = Frame::from(v1::sync(&self.channels[channel].name, &rows));
-        self.snapshots.v1.insert(channel, frame.clone());
+        self.snapshots.v1(self.head.cursor.version).full.insert(channel, frame.clone());
         Ok(frame)
     }
 
@@ -366,22 +344,22 @@ impl<S: SyncServer, D: Db> Room<S, D> {
 
     /// All live rows and tombstones of a channel as an update.
     pub(crate) fn v1_everything(&mut self, channel: usize) -> Result<Option<Frame>, DbError> {
-        if let Some(frame) = self.snapshots.at(self.head.cursor.version).v1_all.get(&channel) {
+        if let Some(frame) = self.snapshots.v1(self.head.cursor.version).all.get(&channel) {
             return Ok(frame.clone());
         }
         let (live, dead) = (self.all_live(channel)?, self.all_dead(channel)?);
         let frame = self.update_of(channel, live, &dead);
-        self.snapshots.v1_all.insert(channel, frame.clone());
+        self.snapshots.v1(self.head.cursor.version).all.insert(channel, frame.clone());
         Ok(frame)
     }
 
     fn all_tombstones(&mut self, channel: usize) -> Result<Option<Frame>, DbError> {
-        if let Some(frame) = self.snapshots.at(self.head.cursor.version).v1_dead.get(&channel) {
+        if let Some(frame) = self.snapshots.v1(self.head.cursor.version).dead.get(&channel) {
             return Ok(frame.clone());
         }
         let dead = self.all_dead(channel)?;
         let frame = (!dead.is_empty()).then(|| Frame::from(v1::update(&self.channels[channel].name, &dead)));
-        self.snapshots.v1_dead.insert(channel, frame.clone());
+        self.snapshots.v1(self.head.cursor.version).dead.insert(channel, frame.clone());
         Ok(frame)
     }
 
@@ -407,9 +385,9 @@ impl<S: SyncServer, D: Db> Room<S, D> {
         effects: &mut Vec<Effect>,
     ) {
         match self.join_frames(to, client, cursor, born) {
-            Ok(frames) => {
+            Ok((version, frames)) => {
                 // From now on it may be dropped, however long it stays.
-                let born = Some(born.unwrap_or(self.head.cursor.version));
+                let born = Some(born.unwrap_or(version));
                 self.connections.set_joined(to, Some(Joined { client, known: 0, born, live: true }));
                 effects.extend(frames.into_iter().map(|frame| Effect::Send { to, frame }));
             }
@@ -431,13 +409,14 @@ impl<S: SyncServer, D: Db> Room<S, D> {
         }
     }
 
+    /// What `joined` names as the version, and what the client is sent.
     fn join_frames(
         &mut self,
         connection: ConnectionId,
         client: ClientId,
         cursor: Option<Cursor>,
         born: Option<Version>,
-    ) -> Result<Vec<Frame>, WireError> {
+    ) -> Result<(Version, Vec<Frame>), WireError> {
         let storage = |error: DbError| WireError::from(partysync_model::ActionError::from(error).code());
         let known = store::client(&mut self.db, &client.to_string()).map_err(storage)?;
         let identity = self.connections.get_mut(connection).and_then(|c: &mut Connection| c.info.identity.clone());
@@ -451,10 +430,20 @@ impl<S: SyncServer, D: Db> Room<S, D> {
             }
             _ => None,
         };
+        let head = self.head.cursor;
+        let (cursor, rows) = match valid {
+            None => {
+                let snapshot = self.snapshot().map_err(storage)?;
+                (snapshot.cursor, snapshot.frames)
+            }
+            Some(version) if version == head.version => (head, Vec::new()),
+            Some(version) => (head, vec![self.catch_up(version).map_err(storage)?]),
+        };
         let joined = v2::Joined {
             room: self.name.address().into(),
-            version: self.head.cursor.version,
-            stamp: self.head.cursor.stamp,
+            version: cursor.version,
+            stamp: cursor.stamp,
+            newest: (cursor != head).then_some(head.version),
             last: known.as_ref().map_or(0, |k| k.last),
             // One that is not there and cannot have been dropped never had an action run.
             known: known.is_some() || !may_have_been_dropped(born, self.dropped),
@@ -462,41 +451,8 @@ impl<S: SyncServer, D: Db> Room<S, D> {
             channels: self.channels.iter().map(|c| (c.name.clone(), c.columns.clone())).collect(),
         };
         let mut frames = vec![Frame::from(v2::encode(&joined))];
-        match valid {
-            None => frames.extend(self.v2_snapshot().map_err(storage)?),
-            Some(version) if version == self.head.cursor.version => {}
-            Some(version) => frames.push(self.catch_up(version).map_err(storage)?),
-        }
-        Ok(frames)
-    }
-
-    fn v2_snapshot(&mut self) -> Result<Vec<Frame>, DbError> {
-        if let Some(frames) = &self.snapshots.at(self.head.cursor.version).v2 {
-            return Ok(frames.clone());
-        }
-        let mut frames = Vec::new();
-        for (index, channel) in self.channels.iter().enumerate() {
-            let mut chunks = vec![String::new()];
-            let mut rows = 0;
-            read_live(&mut self.db, channel, &mut |row| {
-                if rows > 0 && rows % limits::SNAPSHOT_ROWS == 0 {
-                    chunks.push(String::new());
-                }
-                rows += 1;
-                if let Some(chunk) = chunks.last_mut() {
-                    push_comma(chunk);
-                    chunk.push_str(row);
-                }
-            })?;
-            let last_channel = index + 1 == self.channels.len();
-            let last_chunk = chunks.len() - 1;
-            frames.extend(chunks.iter().enumerate().map(|(i, rows)| {
-                let more = !(last_channel && i == last_chunk);
-                Frame::from(v2::snapshot(self.name.address(), &channel.name, rows, more))
-            }));
-        }
-        self.snapshots.v2 = Some(frames.clone());
-        Ok(frames)
+        frames.extend(rows);
+        Ok((cursor.version, frames))
     }
 
     /// A patch from a version to the newest (SPEC 8.22).
@@ -598,7 +554,7 @@ fn read_row(db: &mut dyn Db, channel: &ChannelTable, id: &Value) -> Result<Optio
 }
 
 /// Shows all live rows as JSON. What cannot travel was there before the table was a channel; it is left out.
-fn read_live(db: &mut dyn Db, channel: &ChannelTable, each: &mut dyn FnMut(&str)) -> Result<(), DbError> {
+pub(crate) fn read_live(db: &mut dyn Db, channel: &ChannelTable, each: &mut dyn FnMut(&str)) -> Result<(), DbError> {
     let mut json = String::new();
     db.query(Origin::Engine, &channel.select_live, &[], &mut |row| {
         json.clear();

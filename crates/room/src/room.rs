@@ -16,7 +16,8 @@ use crate::lifecycle::{self, Hook, Received};
 use crate::observe::Watch;
 use crate::outbox::{Outbox, Settlement};
 use crate::purge::{self, Timers};
-use crate::reply::{ActionReply, Reply, Snapshots};
+use crate::reply::{ActionReply, Reply};
+use crate::snapshots::Snapshots;
 use crate::sockets::Members;
 use crate::step::{ActionWork, Hooked, Outcome, Ran, Sender, Work};
 use crate::store::Head;
@@ -117,6 +118,7 @@ impl<S: SyncServer, D: Db> Room<S, D> {
             ran.extend(self.run_group(group));
         }
         self.watch.settled(&replies, &ran);
+        self.snapshots.look_after(&ran, input.now);
         self.reply_all(before, replies, &works, &ran, effects);
         effects.extend(works.iter().zip(&ran).filter_map(|(work, ran)| self.applied(work, ran)));
         for (work, ran) in works.iter().zip(&ran) {

@@ -4,8 +4,8 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use partysync_protocol::v2::{self, Down, ErrorMessage, Joined, Later, Left, Reject, Up, Welcome};
-use partysync_protocol::{ClientId, Cursor, ErrorCode, Fault, Retry, Stamp, Token, WireError};
+use partysync_protocol::v2::{self, Down, ErrorMessage, Joined, Later, Left, Reject, SnapshotText, Up, Welcome};
+use partysync_protocol::{ClientId, Cursor, ErrorCode, Fault, Retry, Stamp, Token, Version, WireError};
 use serde_json::Value as Json;
 use serde_json::value::RawValue;
 
@@ -70,9 +70,9 @@ pub(super) fn down() -> BTreeMap<String, Shape> {
     for (error, room, left) in [(&full, Some(ROOM), Some(full.clone())), (&bare, None, None)] {
         let messages = [
             v2::encode(&Welcome { version: 2, rooms: 1, ping_ms: 25_000, frame_bytes: 1 << 20 }),
-            v2::encode(&joined()),
-            v2::snapshot(&ROOM, "todos", "[1]", true),
-            v2::patch(&ROOM, 1, joined().cursor(), [("todos", "[1]", "2")].into_iter()),
+            v2::encode(&joined(left.as_ref().map(|_| 4))),
+            snapshot(),
+            v2::patch(&ROOM, 1, joined(None).cursor(), [("todos", "[1]", "2")].into_iter()),
             v2::ack(&ROOM, 1, 2),
             v2::encode(&Reject { room: ROOM, number: 1, error: error.clone() }),
             v2::encode(&Later { room: ROOM, number: 1, after_ms: 5, error: error.clone() }),
@@ -91,9 +91,16 @@ pub(super) fn down() -> BTreeMap<String, Shape> {
     all.into_iter().map(|(name, (full, bare))| (name, Shape::probe(&full, &bare, &reads))).collect()
 }
 
-fn joined() -> Joined<'static> {
+fn joined(newest: Option<Version>) -> Joined<'static> {
     let channels = BTreeMap::from([("todos".to_owned(), vec!["id".to_owned()])]);
-    Joined { room: ROOM, version: 3, stamp: Stamp::from_random(1 << 40), last: 2, known: true, reset: false, channels }
+    let stamp = Stamp::from_random(1 << 40);
+    Joined { room: ROOM, version: 3, stamp, newest, last: 2, known: true, reset: false, channels }
+}
+
+fn snapshot() -> String {
+    let mut snapshot = SnapshotText::new(&ROOM, "todos");
+    let _ = snapshot.push("[1]");
+    snapshot.finish(true)
 }
 
 fn add(all: &mut BTreeMap<String, Shape>, full: &str, bare: &str, reads: &dyn Fn(&str) -> bool) {

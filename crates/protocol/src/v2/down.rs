@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::v1::push_text;
-use crate::{Cursor, ErrorCode, Stamp, Version, WireError, close_code};
+use crate::{Cursor, ErrorCode, Stamp, Version, WireError, close_code, limits};
 
 /// What a version 2 server sends, as a client reads it.
 #[derive(Debug)]
@@ -73,11 +73,14 @@ pub struct Joined<'a> {
     /// `party/room`.
     #[serde(borrow)]
     pub room: Cow<'a, str>,
-    /// The version that what follows leads to.
+    /// The version of the snapshot that follows, or that the patch leads to.
     #[serde(deserialize_with = "crate::integer")]
     pub version: Version,
     /// Its stamp.
     pub stamp: Stamp,
+    /// The room's version, if the snapshot is older: a patch to it follows the snapshot (SPEC 8.36).
+    #[serde(default, deserialize_with = "crate::maybe_integer", skip_serializing_if = "Option::is_none")]
+    pub newest: Option<Version>,
     /// The highest number settled for this client.
     #[serde(deserialize_with = "crate::integer")]
     pub last: u64,
@@ -90,9 +93,14 @@ pub struct Joined<'a> {
 }
 
 impl Joined<'_> {
-    /// The cursor that a client holds once it has applied what follows.
+    /// The cursor that a client holds once it has applied the snapshot, or the patch to this version.
     pub fn cursor(&self) -> Cursor {
         Cursor { version: self.version, stamp: self.stamp }
+    }
+
+    /// The version that all of what follows leads to.
+    pub fn leads_to(&self) -> Version {
+        self.newest.unwrap_or(self.version)
     }
 }
 
@@ -310,15 +318,48 @@ pub fn pong() -> String {
     r#"{"type":"pong"}"#.to_owned()
 }
 
-/// Writes a `snapshot` (SPEC 8.9). `rows` are JSON, separated by commas.
-pub fn snapshot(room: &str, channel: &str, rows: &str, more: bool) -> String {
-    let mut out = String::with_capacity(rows.len() + room.len() + channel.len() + 80);
-    out.push_str(r#"{"type":"snapshot","room":"#);
-    push_text(&mut out, room);
-    out.push_str(r#","channel":"#);
-    push_text(&mut out, channel);
-    let _ = write!(out, r#","rows":[{rows}],"more":{more}}}"#);
-    out
+/// Writes a `snapshot` (SPEC 8.9), row by row.
+#[derive(Debug)]
+pub struct SnapshotText {
+    text: String,
+    /// Where the rows begin.
+    rows_at: usize,
+    rows: usize,
+}
+
+impl SnapshotText {
+    /// A snapshot without rows.
+    pub fn new(room: &str, channel: &str) -> Self {
+        let mut text = String::with_capacity(room.len() + channel.len() + 80);
+        text.push_str(r#"{"type":"snapshot","room":"#);
+        push_text(&mut text, room);
+        text.push_str(r#","channel":"#);
+        push_text(&mut text, channel);
+        text.push_str(r#","rows":["#);
+        SnapshotText { rows_at: text.len(), text, rows: 0 }
+    }
+
+    /// Adds a row, which is JSON. `false`: it has been left out, for this snapshot may not hold one more, or not one of this
+    /// size ([`limits::SNAPSHOT_ROWS`], [`limits::SNAPSHOT_BYTES`]). The first always fits.
+    #[must_use]
+    pub fn push(&mut self, row: &str) -> bool {
+        if self.rows > 0 {
+            let bytes = self.text.len() - self.rows_at + 1 + row.len();
+            if self.rows >= limits::SNAPSHOT_ROWS || bytes > limits::SNAPSHOT_BYTES {
+                return false;
+            }
+            self.text.push(',');
+        }
+        self.text.push_str(row);
+        self.rows += 1;
+        true
+    }
+
+    /// The message. `more`: whether another one of this join follows.
+    pub fn finish(mut self, more: bool) -> String {
+        self.text.push_str(if more { r#"],"more":true}"# } else { r#"],"more":false}"# });
+        self.text
+    }
 }
 
 /// Writes a `patch` (SPEC 8.10). A change is (channel, puts, deletes), the latter two as JSON separated by commas.
@@ -377,6 +418,33 @@ mod tests {
     }
 
     #[test]
+    fn spec_8_9_a_snapshot_is_read_as_it_was_written() {
+        for (rows, more) in [(vec![], false), (vec!["[1]", "[2,\"x\"]"], true)] {
+            let mut snapshot = SnapshotText::new(ROOM, "to\ndos");
+            assert!(rows.iter().all(|row| snapshot.push(row)));
+            let text = snapshot.finish(more);
+            let Down::Snapshot(s) = Down::parse(&text).unwrap() else { panic!("{text}") };
+            assert_eq!((&*s.room, &*s.channel, s.more), (ROOM, "to\ndos", more));
+            assert_eq!(s.rows.iter().map(|row| row.get()).collect::<Vec<_>>(), rows);
+        }
+    }
+
+    #[test]
+    fn spec_11_snapshot_bytes_at_the_limit_and_one_past_it() {
+        let row = |bytes: usize| format!("[{}]", "1".repeat(bytes - 2));
+        for (second, fits) in [(limits::SNAPSHOT_BYTES - 101, true), (limits::SNAPSHOT_BYTES - 100, false)] {
+            let mut snapshot = SnapshotText::new(ROOM, "todos");
+            assert!(snapshot.push(&row(100)));
+            assert_eq!(snapshot.push(&row(second)), fits, "{second}");
+            // What was left out leaves no trace.
+            assert!(
+                matches!(Down::parse(&snapshot.finish(true)), Ok(Down::Snapshot(s)) if s.rows.len() == 1 + usize::from(fits))
+            );
+        }
+        assert!(SnapshotText::new(ROOM, "todos").push(&row(limits::SNAPSHOT_BYTES + 1)), "one has to go");
+    }
+
+    #[test]
     fn spec_8_every_other_message_down_is_read_as_it_was_written() {
         let error = || WireError::from(ErrorCode::NotFound);
         let room = || Cow::from(ROOM);
@@ -384,6 +452,7 @@ mod tests {
             room: room(),
             version: 3,
             stamp: Stamp::from_random(1 << 40),
+            newest: Some(4),
             last: 2,
             known: true,
             reset: false,
@@ -393,7 +462,6 @@ mod tests {
         let parse = |text: &str| format!("{:?}", Down::parse(text).unwrap());
         assert!(parse(&encode(&welcome)).starts_with("Welcome"));
         assert!(parse(&encode(&joined)).starts_with("Joined"));
-        assert!(parse(&snapshot(ROOM, "todos", "[1]", true)).starts_with("Snapshot"));
         assert!(parse(&ack(ROOM, 4, 9)).starts_with("Ack"));
         assert!(parse(&encode(&Reject { room: room(), number: 1, error: error() })).starts_with("Reject"));
         assert!(parse(&encode(&Later { room: room(), number: 1, after_ms: 5, error: error() })).starts_with("Later"));
