@@ -52,6 +52,8 @@ fn run(options: Options) -> Result<bool, Error> {
         Command::Rooms { rooms, load, target } => versus::run(&target, |t| scenario::actions::run(t, &load, rooms)),
         Command::Fanout { fanout, target } => versus::run(&target, |t| scenario::fanout::run(t, &fanout)),
         Command::Join { join, target } => versus::run(&target, |t| scenario::join::run(t, &join)),
+        Command::Resume { resume, target } => versus::run(&target, |t| scenario::resume::run(t, &resume)),
+        Command::Bytes { bytes, target } => versus::run(&target, |t| scenario::bytes::run(t, &bytes)),
         Command::Idle { idle, target } => versus::run(&target, |t| scenario::idle::run(t, &idle)),
         Command::Kill(kill) => {
             let outcome = kill::run(&kill)?;

@@ -33,6 +33,22 @@ pub(crate) struct Net {
     stop: Arc<AtomicBool>,
     /// Sockets that ended and should not have.
     pub(crate) disconnects: u64,
+    pub(crate) traffic: Traffic,
+}
+
+/// Bytes of all sockets since they were open, as TCP carries them: WebSocket's own among them, not those of the upgrade.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Traffic {
+    /// To the server.
+    pub(crate) up: u64,
+    /// From it.
+    pub(crate) down: u64,
+}
+
+impl Traffic {
+    pub(crate) fn since(self, before: Traffic) -> Traffic {
+        Traffic { up: self.up - before.up, down: self.down - before.down }
+    }
 }
 
 struct Socket {
@@ -70,6 +86,7 @@ impl Net {
             scratch: vec![0; READ_BYTES],
             stop,
             disconnects: 0,
+            traffic: Traffic::default(),
         })
     }
 
@@ -83,6 +100,7 @@ impl Net {
         let id = self.sockets.len();
         let interest = Interest::READABLE | Interest::WRITABLE;
         self.poll.registry().register(&mut stream, Token(id), interest).map_err(Error::Socket)?;
+        self.traffic.down += input.len() as u64;
         self.sockets.push(Socket { stream, input, message: Vec::new(), out: Vec::new(), open: true });
         Ok(id)
     }
@@ -96,7 +114,7 @@ impl Net {
     pub(crate) fn send_all(&mut self, to: SocketId, texts: &[impl AsRef<str>]) -> Result<(), Error> {
         let socket = &mut self.sockets[to];
         texts.iter().for_each(|text| frame::push_text(&mut socket.out, text.as_ref()));
-        socket.flush().map_err(Error::Socket)
+        socket.flush(&mut self.traffic).map_err(Error::Socket)
     }
 
     /// Closes a socket without a word.
@@ -128,8 +146,8 @@ impl Net {
         for event in &self.events {
             let id = event.token().0;
             let Some(socket) = self.sockets.get_mut(id).filter(|socket| socket.open) else { continue };
-            let ended = socket.read(id, &mut self.scratch, ear)?;
-            if ended || socket.flush().is_err() {
+            let ended = socket.read(id, &mut self.scratch, &mut self.traffic, ear)?;
+            if ended || socket.flush(&mut self.traffic).is_err() {
                 socket.open = false;
                 self.disconnects += 1;
             }
@@ -170,7 +188,13 @@ impl Net {
 
 impl Socket {
     /// Reads all that is there. Returns whether the socket ended.
-    fn read(&mut self, id: SocketId, scratch: &mut [u8], ear: &mut impl Ear) -> Result<bool, Error> {
+    fn read(
+        &mut self,
+        id: SocketId,
+        scratch: &mut [u8],
+        traffic: &mut Traffic,
+        ear: &mut impl Ear,
+    ) -> Result<bool, Error> {
         loop {
             let count = match self.stream.read(scratch) {
                 Ok(0) => return Ok(true),
@@ -179,6 +203,7 @@ impl Socket {
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(_) => return Ok(true),
             };
+            traffic.down += count as u64;
             self.input.extend_from_slice(&scratch[..count]);
             if self.take_frames(id, ear)? {
                 return Ok(true);
@@ -217,7 +242,7 @@ impl Socket {
         Ok(ended)
     }
 
-    fn flush(&mut self) -> std::io::Result<()> {
+    fn flush(&mut self, traffic: &mut Traffic) -> std::io::Result<()> {
         let mut written = 0;
         while written < self.out.len() {
             match self.stream.write(&self.out[written..]) {
@@ -228,6 +253,7 @@ impl Socket {
                 Err(error) => return Err(error),
             }
         }
+        traffic.up += written as u64;
         self.out.drain(..written);
         Ok(())
     }
@@ -257,4 +283,61 @@ fn upgrade(tcp: &mut TcpStream, address: SocketAddr, path: &str) -> Result<Vec<u
     }
     let text = String::from_utf8_lossy(&answer);
     Err(Error::Refused(text.lines().next().unwrap_or_default().to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::thread;
+
+    use super::*;
+
+    /// A server that sends these bytes right behind its answer to the upgrade, and what it reads then back to the test.
+    fn server(sends: Vec<u8>) -> (SocketAddr, thread::JoinHandle<Vec<u8>>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let served = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = Vec::new();
+            let mut byte = [0];
+            while !request.ends_with(b"\r\n\r\n") {
+                stream.read_exact(&mut byte).unwrap();
+                request.push(byte[0]);
+            }
+            let answer = b"HTTP/1.1 101 Switching Protocols\r\n\r\n";
+            stream.write_all(&[answer.as_slice(), &sends].concat()).unwrap();
+            let mut read = Vec::new();
+            stream.read_to_end(&mut read).unwrap();
+            read
+        });
+        (address, served)
+    }
+
+    #[test]
+    fn traffic_is_what_goes_over_the_wire_but_for_the_upgrade() {
+        // A text of 300 bytes, whose header is of 4, and a ping of 5.
+        let mut sends = vec![0x81, 126, 1, 44];
+        sends.extend([b'x'; 300]);
+        sends.extend([0x89, 5, b'h', b'e', b'l', b'l', b'o']);
+        let down = sends.len() as u64;
+        let (address, served) = server(sends);
+        let mut net = Net::new().unwrap();
+        let socket = net.open(address, "/").unwrap();
+        let mut heard = Vec::new();
+        net.send(socket, "hi").unwrap();
+        let all = Traffic { up: 8 + 11, down };
+        for _ in 0..100 {
+            if net.traffic == all {
+                break;
+            }
+            let mut ear = |_: SocketId, message: &[u8], _: Instant, _: &mut Vec<u8>| heard.push(message.len());
+            net.turn(Instant::now() + Duration::from_millis(100), &mut ear).unwrap();
+        }
+        let before = net.traffic;
+        net.close(socket);
+        // The text has a header of 2 and a mask of 4, and so has the pong.
+        let up = served.join().unwrap().len() as u64;
+        assert_eq!((net.traffic, up), (all, 8 + 11));
+        assert_eq!((heard, net.traffic.since(before)), (vec![300], Traffic::default()));
+    }
 }

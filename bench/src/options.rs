@@ -46,6 +46,20 @@ pub(crate) enum Command {
         #[command(flatten)]
         target: Target,
     },
+    /// Clients that come back to a large room and missed a little, against clients that have nothing.
+    Resume {
+        #[command(flatten)]
+        resume: Resume,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// The bytes that so many actions cause, up and down.
+    Bytes {
+        #[command(flatten)]
+        bytes: Bytes,
+        #[command(flatten)]
+        target: Target,
+    },
     /// What a connection costs that does nothing.
     Idle {
         #[command(flatten)]
@@ -152,6 +166,39 @@ pub(crate) struct Join {
     /// One after the other, instead of all at once.
     #[arg(long)]
     pub(crate) one_by_one: bool,
+    /// Rows that somebody else makes, before each of them.
+    #[arg(long, default_value_t = 0, requires = "one_by_one")]
+    pub(crate) changes: u32,
+}
+
+#[derive(Args, Clone)]
+#[group(skip)]
+pub(crate) struct Resume {
+    /// Rows in the room.
+    #[arg(long, short = 'n', default_value_t = 1_000_000)]
+    pub(crate) rows: usize,
+    /// Rows that were made while they were away.
+    #[arg(long, short = 'm', default_value_t = 10)]
+    pub(crate) missed: u32,
+    /// Clients that come back, one after the other.
+    #[arg(long, short, default_value_t = 1_000)]
+    pub(crate) clients: usize,
+    /// Clients that have nothing, one after the other.
+    #[arg(long, default_value_t = 5)]
+    pub(crate) newcomers: usize,
+}
+
+#[derive(Args, Clone)]
+#[group(skip)]
+pub(crate) struct Bytes {
+    #[arg(long, short, default_value_t = 10)]
+    pub(crate) clients: usize,
+    /// Actions of all clients together.
+    #[arg(long, short = 'n', default_value_t = 1_000)]
+    pub(crate) actions: usize,
+    /// Actions of each client that are not answered yet.
+    #[arg(long, short = 'k', default_value_t = 1)]
+    pub(crate) in_flight: usize,
 }
 
 #[derive(Args, Clone)]

@@ -140,7 +140,7 @@ fn rows(runs: &mut Runs<'_>) -> Result<Answer, Error> {
         points: Vec::new(),
     };
     for count in runs.up_to_most(&ROWS) {
-        let join = Join { rows: count, clients: JOINERS, one_by_one: true };
+        let join = Join { rows: count, clients: JOINERS, one_by_one: true, changes: 0 };
         let names = |wanted: &[&str]| answer.names().filter(|name| wanted.contains(name)).collect::<Vec<_>>();
         let of_joins = names(&["sync_max_ms", "sync_p50_ms", "bytes", "server_memory_bytes"]);
         let joins = runs.medians(of_joins.into_iter(), |target| scenario::join::run(target, &join))?;

@@ -18,8 +18,11 @@ fn each_kind_of_load_runs_and_finds_nothing_missed() {
         ("actions -d 0.3 --warmup 0 --unsynced --keyed", "ack_p50_ms", 0.001),
         ("rooms --rooms 3 -c 2 -d 0.3 --warmup 0", "actions", 3.0),
         ("fanout -m 5 -r 20 -d 0.5 --warmup 0", "deliveries_per_s", 5.0),
-        ("join -n 10001 -c 3", "bytes", 10_001.0),
+        ("join -n 10001 -c 3 --keyed", "bytes", 10_001.0),
         ("join -n 0 -c 2 --one-by-one", "bytes", 10.0),
+        ("join -n 2000 -c 5 --one-by-one --changes 2", "bytes", 2_000.0),
+        ("resume -n 500 -m 3 -c 4 --newcomers 2", "first_full_down_bytes", 503.0),
+        ("bytes -c 4 -n 40 -k 2", "down_bytes", 160.0),
         ("idle --connections 20 --rooms 3 --settle 0.1", "connections", 20.0),
         ("many-rooms --rooms 5 --settle 0.1", "disk_bytes", 5.0 * 4096.0),
     ] {

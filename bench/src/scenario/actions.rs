@@ -52,12 +52,14 @@ struct Measured {
 }
 
 /// Clients over rooms: those of a room stand side by side.
-struct Crowd<'s> {
+pub(super) struct Crowd<'s> {
     served: &'s Served,
     per_room: usize,
     actors: Vec<Actor>,
-    counts: Counts,
+    pub(super) counts: Counts,
     times: Times,
+    /// Actions of each client, at the most.
+    pub(super) most: usize,
     /// Whether acks count.
     counting: bool,
     /// Whether an ack is followed by the next action.
@@ -78,7 +80,7 @@ struct Actor {
 }
 
 impl<'s> Crowd<'s> {
-    fn open(served: &'s Served, net: &mut Net, rooms: &[String], load: &Load) -> Result<Self, Error> {
+    pub(super) fn open(served: &'s Served, net: &mut Net, rooms: &[String], load: &Load) -> Result<Self, Error> {
         let count = rooms.len() * load.clients;
         let mut crowd = Crowd {
             served,
@@ -86,6 +88,7 @@ impl<'s> Crowd<'s> {
             actors: Vec::new(),
             counts: Counts::default(),
             times: Times::default(),
+            most: usize::MAX,
             counting: false,
             acting: false,
             synced: 0,
@@ -113,14 +116,20 @@ impl<'s> Crowd<'s> {
         !load.unsynced || self.served.protocol == Protocol::V2
     }
 
-    fn act(&mut self, served: &Served, net: &mut Net, load: &Load) -> Result<Measured, Error> {
+    /// Sends each client's first actions; an answer to one is followed by the next.
+    pub(super) fn start(&mut self, net: &mut Net, in_flight: usize) -> Result<(), Error> {
         self.acting = true;
         for socket in 0..self.actors.len() {
-            for _ in 0..load.in_flight {
+            for _ in 0..in_flight.min(self.most) {
                 self.next_action(socket);
                 net.send(socket, &self.message)?;
             }
         }
+        Ok(())
+    }
+
+    fn act(&mut self, served: &Served, net: &mut Net, load: &Load) -> Result<Measured, Error> {
+        self.start(net, load.in_flight)?;
         let mut progress = Progress::new();
         let mut turn_for = |crowd: &mut Crowd<'_>, seconds: f64| {
             let until = Instant::now() + Duration::from_secs_f64(seconds);
@@ -152,7 +161,7 @@ impl<'s> Crowd<'s> {
     }
 
     /// Waits for what is on its way, and counts what did not come.
-    fn check(
+    pub(super) fn check(
         &mut self,
         served: &Served,
         net: &mut Net,
@@ -209,7 +218,7 @@ impl Crowd<'_> {
                 {
                     self.times.add(now - *sent);
                 }
-                if self.acting {
+                if self.acting && actor.sent.len() < self.most {
                     self.next_action(from);
                     frame::push_text(out, &self.message);
                 }

@@ -2,13 +2,13 @@
 
 use std::time::Instant;
 
-use super::{fill, fresh_rooms};
+use super::{fill, first, fresh_rooms, make};
 use crate::error::Error;
 use crate::net::{Ear, Net, SocketId};
 use crate::options::{Join, Target};
 use crate::result::{Outcome, Times, Usage};
 use crate::target::Served;
-use crate::wire::{Heard, Line};
+use crate::wire::{Heard, Line, RowId};
 
 pub(crate) fn run(target: &Target, join: &Join) -> Result<Outcome, Error> {
     let served = Served::start(target)?;
@@ -16,12 +16,14 @@ pub(crate) fn run(target: &Target, join: &Join) -> Result<Outcome, Error> {
     let room = fresh_rooms();
     fill(&served, &mut net, &room, join.rows)?;
     net.close_all();
+    let mut writer = (join.changes > 0).then(|| Writer::open(&served, &room)).transpose()?;
 
     let usage = Usage::start(&served)?;
     let mut door = Door {
         lines: Vec::new(),
         heard: Vec::new(),
         rows: join.rows,
+        changes: join.changes > 0,
         asked: Vec::new(),
         answered: 0,
         bytes: 0,
@@ -33,6 +35,10 @@ pub(crate) fn run(target: &Target, join: &Join) -> Result<Outcome, Error> {
         door.lines.push(served.open(&mut net, &room)?.1);
         door.asked.push(Instant::now());
         if join.one_by_one {
+            if let Some(writer) = &mut writer {
+                door.rows += writer.write(join.changes, &served.text)?;
+            }
+            door.asked[client] = Instant::now();
             net.send_all(client, &door.lines[client].enter())?;
             net.turn_until(&mut door, "an answer to a sync", |door| door.answered > client)?;
         }
@@ -50,6 +56,7 @@ pub(crate) fn run(target: &Target, join: &Join) -> Result<Outcome, Error> {
     outcome.add("protocol", served.protocol.number());
     outcome.add("rows", join.rows);
     outcome.add("clients", join.clients);
+    outcome.add("changes", join.changes);
     outcome.add_rounded("seconds", seconds);
     outcome.add("bytes", door.bytes / join.clients.max(1));
     usage.describe(join.clients, &mut outcome)?;
@@ -66,10 +73,40 @@ pub(crate) fn run(target: &Target, join: &Join) -> Result<Outcome, Error> {
     Ok(outcome)
 }
 
+/// Somebody who is in the room all the time, on a socket that is not counted.
+struct Writer {
+    net: Net,
+    socket: SocketId,
+    line: Line,
+    made: u32,
+}
+
+impl Writer {
+    fn open(served: &Served, room: &str) -> Result<Self, Error> {
+        let mut net = Net::new()?;
+        let (socket, line) = served.open(&mut net, room)?;
+        let mut writer = Writer { net, socket, line, made: 0 };
+        writer.net.send_all(socket, &writer.line.enter())?;
+        first(&mut writer.net, &mut writer.line, "all rows")?;
+        Ok(writer)
+    }
+
+    /// Makes rows, one after the other; returns how many.
+    fn write(&mut self, rows: u32, text: &str) -> Result<usize, Error> {
+        for number in self.made..self.made + rows {
+            make(&mut self.net, self.socket, &mut self.line, RowId { client: 0, number }, text)?;
+        }
+        self.made += rows;
+        Ok(rows as usize)
+    }
+}
+
 struct Door {
     lines: Vec<Line>,
     heard: Vec<Heard>,
     rows: usize,
+    /// Those who are in hear of others' rows.
+    changes: bool,
     /// When each client asked.
     asked: Vec<Instant>,
     answered: usize,
@@ -79,12 +116,15 @@ struct Door {
 }
 
 impl Ear for Door {
-    /// The clock stops when the last message is there, before it is read.
+    /// The clock stops when all rows are read: who gets them in parts reads the first while others are on their way.
     fn hear(&mut self, from: SocketId, message: &[u8], now: Instant, out: &mut Vec<u8>) {
         self.bytes += message.len();
         self.lines[from].read(message, now, out, &mut self.heard);
         for heard in self.heard.drain(..) {
-            self.times.add(now - self.asked[from]);
+            if self.changes && matches!(heard, Heard::News(_)) {
+                continue;
+            }
+            self.times.add(self.asked[from].elapsed());
             self.answered += 1;
             self.wrong += u64::from(heard != Heard::Snapshot(self.rows));
         }

@@ -71,11 +71,11 @@ pub(crate) fn run(target: &Target, many: &ManyRooms) -> Result<Outcome, Error> {
     Ok(outcome)
 }
 
-/// Visits a room, acts in it and leaves. Returns whether the action was acked.
+/// Visits a room, asks for its rows, acts in it and leaves. Returns whether the action was acked.
 fn act(served: &Served, net: &mut Net, room: &str) -> Result<bool, Error> {
     let row = RowId { client: 0, number: 0 };
     let (socket, mut line) = served.open(net, room)?;
-    let mut messages = if line.must_enter() { line.enter() } else { Vec::new() };
+    let mut messages = line.enter();
     let mut create = String::new();
     line.create(&mut create, row, &served.text);
     messages.push(create);

@@ -1,10 +1,12 @@
 //! The kinds of load.
 
 pub(crate) mod actions;
+pub(crate) mod bytes;
 pub(crate) mod fanout;
 pub(crate) mod idle;
 pub(crate) mod join;
 pub(crate) mod many_rooms;
+pub(crate) mod resume;
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -69,6 +71,15 @@ fn fill_slowly(served: &Served, net: &mut Net, socket: SocketId, line: &mut Line
         }
     }
     Ok(())
+}
+
+/// Makes a row, and returns when it is there.
+fn make(net: &mut Net, socket: SocketId, line: &mut Line, row: RowId, text: &str) -> Result<(), Error> {
+    let mut message = String::new();
+    line.create(&mut message, row, text);
+    net.send(socket, &message)?;
+    let heard = first(net, line, "an answer to an action")?;
+    if heard == Heard::Ack(row) { Ok(()) } else { Err(Error::Protocol("a row could not be made")) }
 }
 
 /// How many rows somebody finds who comes new to a room. Asked in version 1, whichever is measured: its answer is all there is.

@@ -36,10 +36,20 @@ pub(crate) struct RowId {
     pub(crate) number: u32,
 }
 
+/// What somebody has who was in a room before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Held {
+    /// A cursor, for version 2.
+    pub(crate) version: u64,
+    pub(crate) stamp: u64,
+    /// The newest row's time, for version 1.
+    pub(crate) time: i64,
+}
+
 /// What a message says.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Heard {
-    /// All rows of the room: so many.
+    /// All rows of the room, or all that changed since what was held: so many.
     Snapshot(usize),
     /// The action that makes the row has been run, and its effect is here and is as it should be.
     Ack(RowId),
@@ -76,16 +86,19 @@ impl Line {
         }
     }
 
-    /// Whether nothing can be done in a room before all rows were asked for.
-    pub(crate) fn must_enter(&self) -> bool {
-        matches!(self, Line::V2(_))
-    }
-
     /// The messages that ask for all rows, and for what follows.
     pub(crate) fn enter(&self) -> Vec<String> {
         match self {
             Line::V1(_) => vec![v1::SYNC.to_owned()],
             Line::V2(line) => line.enter(),
+        }
+    }
+
+    /// The messages that ask for what changed since, and for what follows.
+    pub(crate) fn enter_from(&mut self, held: Held) -> Vec<String> {
+        match self {
+            Line::V1(_) => vec![v1::sync_from(held.time)],
+            Line::V2(line) => line.enter_from(held),
         }
     }
 

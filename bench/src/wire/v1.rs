@@ -14,6 +14,11 @@ pub(crate) struct V1;
 /// The message that asks for all rows, and for what follows.
 pub(super) const SYNC: &str = r#"{"channel":"todos","sync":true,"from":null}"#;
 
+/// The message that asks for what changed at a time and later, and for what follows.
+pub(super) fn sync_from(time: i64) -> String {
+    format!(r#"{{"channel":"todos","sync":true,"from":{time}}}"#)
+}
+
 /// How messages begin that come by the thousand. Any other way of writing them is read too, but slower.
 const ACK: &[u8] = br#"{"type":"success","rpc":true,"channel":"todos","id":""#;
 const ACK_ROW: &[u8] = br#"","result":[[""#;
@@ -21,7 +26,7 @@ const NEWS: &[u8] = br#"{"broadcast":true,"type":"update","channel":"todos","pay
 /// How a message ends whose last row is alive.
 const ALIVE: &[u8] = b",null]]}";
 
-/// The id of calls that fill rooms.
+/// How the ids of calls that fill rooms begin. Each has its own: with a `_pk` a call is run once.
 const FILL: &str = "fill";
 
 #[derive(Deserialize)]
@@ -60,7 +65,7 @@ pub(super) fn create(message: &mut String, row: RowId, text: &str) {
 
 pub(super) fn fill(from: usize, to: usize, text: &str) -> String {
     let action = fill_action(from, to, text);
-    format!(r#"{{"id":"{FILL}","channel":"todos","rpc":true,"action":{action}}}"#)
+    format!(r#"{{"id":"{FILL}-{from}","channel":"todos","rpc":true,"action":{action}}}"#)
 }
 
 pub(super) fn read(message: &[u8], heard: &mut Vec<Heard>) {
@@ -93,7 +98,7 @@ fn slow(message: &[u8], hear: &mut dyn FnMut(Heard)) {
     match (message.broadcast, message.kind) {
         // The rows of a fill are nobody's.
         (true, "update") => message.payload.iter().filter_map(Row::alive).for_each(|row| hear(Heard::News(row))),
-        (false, "success") if message.id == FILL => hear(Heard::Filled),
+        (false, "success") if message.id.starts_with(FILL) => hear(Heard::Filled),
         (false, "success") => {
             let id = row_id(format!("{}\"", message.id).as_bytes()).map(|(row, _)| row);
             let made: Vec<Option<RowId>> = message.result.iter().map(Row::alive).collect();

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::{Heard, RowId, fill_action, fresh_client, number, push_create, row_id};
+use super::{Heard, Held, RowId, fill_action, fresh_client, number, push_create, row_id};
 use crate::frame;
 
 /// Patches after which a client says what it has (SPEC 8.25).
@@ -27,6 +27,8 @@ pub(crate) struct V2 {
     ack: String,
     patch: String,
     session: Session,
+    /// The version that it asked to go on from.
+    held: Option<u64>,
     /// Actions that were sent and are not acked.
     asked: VecDeque<Asked>,
     /// Acked actions whose effect has not come, and the version that it comes with.
@@ -49,9 +51,16 @@ pub(crate) struct V2 {
 enum Session {
     Greeting,
     Joining,
-    /// A snapshot is coming.
+    /// A snapshot is coming, and behind it a patch to the room's newest version, if that is further.
     Loading {
         version: u64,
+        newest: u64,
+        rows: usize,
+    },
+    /// The snapshot is here, or none was needed, and the patch to the newest version is coming.
+    Following {
+        version: u64,
+        newest: u64,
         rows: usize,
     },
     /// It holds this version.
@@ -74,6 +83,7 @@ struct Message<'a> {
     kind: &'a str,
     #[serde(default)]
     version: u64,
+    newest: Option<u64>,
     #[serde(default)]
     reset: bool,
     #[serde(default)]
@@ -115,6 +125,7 @@ impl V2 {
             patch: format!(r#"{{"type":"patch","room":"{address}","from":"#),
             address,
             session: Session::Greeting,
+            held: None,
             asked: VecDeque::new(),
             acked: VecDeque::new(),
             number: 0,
@@ -127,10 +138,20 @@ impl V2 {
     }
 
     pub(super) fn enter(&self) -> Vec<String> {
+        self.join("null", "null")
+    }
+
+    pub(super) fn enter_from(&mut self, held: Held) -> Vec<String> {
+        let Held { version, stamp, .. } = held;
+        self.held = Some(version);
+        self.join(&format!(r#"{{"version":{version},"stamp":{stamp}}}"#), &version.to_string())
+    }
+
+    fn join(&self, cursor: &str, born: &str) -> Vec<String> {
         let V2 { address, client, .. } = self;
         vec![
             r#"{"type":"hello","versions":[2]}"#.to_owned(),
-            format!(r#"{{"type":"join","room":"{address}","client":"{client}","cursor":null,"born":null}}"#),
+            format!(r#"{{"type":"join","room":"{address}","client":"{client}","cursor":{cursor},"born":{born}}}"#),
         ]
     }
 
@@ -196,15 +217,22 @@ impl V2 {
         let m: Message<'_> = serde_json::from_slice(message).map_err(|_| Fault)?;
         match (m.kind, &mut self.session) {
             ("welcome", Session::Greeting) if m.version == 2 => self.session = Session::Joining,
-            ("joined", Session::Joining) if m.reset && m.known => {
-                self.session = Session::Loading { version: m.version, rows: 0 };
+            ("joined", Session::Joining) if m.known && !m.reset => match self.held {
+                Some(held) if held == m.version => self.loaded(held, 0, heard),
+                Some(held) => self.session = Session::Following { version: held, newest: m.version, rows: 0 },
+                None => return Err(Fault),
+            },
+            ("joined", Session::Joining) if m.known => {
+                let newest = m.newest.unwrap_or(m.version);
+                self.session = Session::Loading { version: m.version, newest, rows: 0 };
             }
-            ("snapshot", Session::Loading { version, rows }) => {
+            ("snapshot", &mut Session::Loading { version, newest, ref mut rows }) => {
                 *rows += m.rows.len();
-                if !m.more {
-                    heard.push(Heard::Snapshot(*rows));
-                    self.session = Session::Live { version: *version };
-                    self.early = self.number;
+                let rows = *rows;
+                if !m.more && newest > version {
+                    self.session = Session::Following { version, newest, rows };
+                } else if !m.more {
+                    self.loaded(newest, rows, heard);
                 }
             }
             ("ack", _) => return self.acked(m.number, m.version, heard),
@@ -219,6 +247,13 @@ impl V2 {
             _ => return Err(Fault),
         }
         Ok(())
+    }
+
+    /// All rows of a version are here.
+    fn loaded(&mut self, version: u64, rows: usize, heard: &mut Vec<Heard>) {
+        heard.push(Heard::Snapshot(rows));
+        self.session = Session::Live { version };
+        self.early = self.number;
     }
 
     /// Acks come in the order of the actions, and before the patch with their effect (SPEC 8.24).
@@ -253,6 +288,12 @@ impl V2 {
     ) -> Result<(), Fault> {
         match &mut self.session {
             Session::Live { version } if *version == from && from < to => *version = to,
+            // A row of this load is made once, and never changed: each is one more.
+            &mut Session::Following { version, newest, rows: mut count } if (version, newest) == (from, to) => {
+                rows(&mut |_| count += 1);
+                self.loaded(to, count, heard);
+                return Ok(());
+            }
             _ => return Err(Fault),
         }
         self.patches += 1;
@@ -406,6 +447,46 @@ mod tests {
         assert_eq!(hear(&mut line, &rows(true)), []);
         assert_eq!(hear(&mut line, &rows(false)), [Heard::Snapshot(4)]);
         assert_eq!(hear(&mut line, &patch(5, 6, &["4-9"])), [Heard::News(OTHER)]);
+    }
+
+    #[test]
+    fn spec_8_36_a_join_by_an_older_snapshot_is_done_with_the_patch_behind_it() {
+        let joined = r#"{"type":"joined","room":"todos/a","version":5,"newest":7,"stamp":1,"last":0,"known":true,"reset":true,"channels":{}}"#;
+        let rows = r#"{"type":"snapshot","room":"todos/a","channel":"todos","rows":[[1],[2]],"more":false}"#;
+        for (behind, expected) in [
+            (patch(5, 7, &["4-9"]), Heard::Snapshot(3)),
+            (patch(5, 6, &["4-9"]), Heard::Wrong),
+            (ack(1, 5), Heard::Wrong),
+        ] {
+            let mut line = V2::new("todos", "a");
+            line.session = Session::Joining;
+            assert_eq!(hear(&mut line, joined), []);
+            assert_eq!(hear(&mut line, rows), []);
+            assert_eq!(hear(&mut line, &behind), [expected]);
+        }
+    }
+
+    #[test]
+    fn spec_8_22_who_goes_on_from_what_it_has_gets_what_changed() {
+        let joined = |reset: bool| {
+            format!(
+                r#"{{"type":"joined","room":"todos/a","version":7,"stamp":1,"last":0,"known":true,"reset":{reset},"channels":{{}}}}"#
+            )
+        };
+        for (held, behind, expected) in
+            [(5, patch(5, 7, &["4-9", "4-8"]), 2), (6, patch(6, 7, &["4-9"]), 1), (7, patch(7, 8, &["4-9"]), 0)]
+        {
+            let mut line = V2::new("todos", "a");
+            let join = line.enter_from(Held { version: held, stamp: 9, time: 0 }).pop().unwrap();
+            assert!(join.contains(&format!(r#""cursor":{{"version":{held},"stamp":9}},"born":{held}"#)), "{join}");
+            line.session = Session::Joining;
+            let mut heard = hear(&mut line, &joined(false));
+            heard.extend(hear(&mut line, &behind));
+            assert_eq!(heard[0], Heard::Snapshot(expected));
+        }
+        let mut line = V2::new("todos", "a");
+        line.session = Session::Joining;
+        assert_eq!(hear(&mut line, &joined(false)), [Heard::Wrong], "it has nothing to go on from");
     }
 
     #[test]
