@@ -23,10 +23,10 @@ import {
 } from "./protocol.js";
 import { Table } from "./table.js";
 
-/** Patches after which a client says what it has (SPEC 8.25). */
+/** Patches after which a client says what it has (SPEC 8.25), unless the server says how many. */
 const HAVE_PATCHES = 32;
 
-/** How long after a patch it says so at the latest. */
+/** How long after it last said so it does it again, likewise. */
 const HAVE_MS = 1_000;
 
 /** A server that was not heard for so many ping intervals is gone (SPEC 8.26). */
@@ -135,6 +135,8 @@ export interface State {
 /** What is known of a socket's health. */
 interface Link {
   pingMs: number;
+  havePatches: number;
+  haveMs: number;
   sentAt: number;
   heardAt: number;
   /** Patches since the last `have`. */
@@ -259,7 +261,14 @@ export class Client {
   #opened(welcome: Welcome | undefined): void {
     this.#session = {
       at: "greeting",
-      link: { pingMs: PING_MS, sentAt: this.#now, heardAt: this.#now, unconfirmed: 0 },
+      link: {
+        pingMs: PING_MS,
+        havePatches: HAVE_PATCHES,
+        haveMs: HAVE_MS,
+        sentAt: this.#now,
+        heardAt: this.#now,
+        unconfirmed: 0,
+      },
     };
     if (welcome === undefined) this.#send({ type: "hello", versions: [VERSION] });
     else this.#welcomed(welcome);
@@ -328,7 +337,10 @@ export class Client {
 
   #welcomed(welcome: Welcome): void {
     if (this.#session.at === "closed") return;
-    this.#session.link.pingMs = Math.max(welcome.ping_ms, 1_000);
+    const { link } = this.#session;
+    link.pingMs = Math.max(welcome.ping_ms, 1_000);
+    link.havePatches = Math.max(welcome.have_patches ?? HAVE_PATCHES, 1);
+    link.haveMs = Math.max(welcome.have_ms ?? HAVE_MS, 1_000);
     this.#join();
   }
 
@@ -440,12 +452,13 @@ export class Client {
 
   #patch(patch: Patch): void {
     if (this.#session.at !== "live" || this.#cursor === null) return;
-    this.#session.link.unconfirmed += 1;
+    const { link } = this.#session;
+    link.unconfirmed += 1;
     if (patch.to <= this.#cursor.version) return;
     if (patch.from > this.#cursor.version) return this.#join();
     this.#settleUntil(patch.to);
     this.#advance({ version: patch.to, stamp: patch.stamp }, patched(this.#tables, patch));
-    this.#have(HAVE_PATCHES);
+    this.#have(link.havePatches);
   }
 
   /** The confirmed rows are at a new version; or what came is spoilt, and all is asked for again. */
@@ -551,7 +564,7 @@ export class Client {
       this.#giveUp("socket");
       return;
     }
-    if (this.#now - link.sentAt >= HAVE_MS) this.#have(1);
+    if (this.#now - link.sentAt >= link.haveMs) this.#have(1);
     if (this.#now - link.sentAt >= link.pingMs) this.#send({ type: "ping" });
   }
 
@@ -560,7 +573,7 @@ export class Client {
     if (this.#session.at === "closed") return;
     const { link } = this.#session;
     const times = [link.sentAt + link.pingMs];
-    if (this.isLive && link.unconfirmed > 0) times.push(link.sentAt + HAVE_MS);
+    if (this.isLive && link.unconfirmed > 0) times.push(link.sentAt + link.haveMs);
     if (this.#retry !== null) times.push(this.#retry.at);
     this.#effects.push({ type: "tick_at", at: Math.max(Math.min(...times), this.#now) });
   }

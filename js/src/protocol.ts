@@ -61,6 +61,10 @@ export interface Welcome {
   readonly rooms: number;
   /** How often to send `ping`, in milliseconds. */
   readonly ping_ms: number;
+  /** Patches after which to say what is held; 32 if absent. */
+  readonly have_patches?: number | null;
+  /** How long after that was last said it is to be said again if patches come, in milliseconds; 1,000 if absent. */
+  readonly have_ms?: number | null;
   /** The largest frame that the server takes. */
   readonly frame_bytes: number;
 }
@@ -189,6 +193,7 @@ type Check = (value: unknown) => boolean;
 const isText: Check = (value) => typeof value === "string";
 const isFlag: Check = (value) => typeof value === "boolean";
 const isNothing: Check = (value) => value === undefined || value === null;
+const isMaybeCount: Check = (value) => isNothing(value) || isCount(value);
 const isList: Check = (value) => Array.isArray(value);
 const isError: Check = (value) =>
   isObject(value) &&
@@ -204,12 +209,19 @@ const isChanges: Check = (value) =>
 
 /** What each message must have. */
 const SHAPES: { readonly [type: string]: { readonly [field: string]: Check } } = {
-  welcome: { version: isCount, rooms: isCount, ping_ms: isCount, frame_bytes: isCount },
+  welcome: {
+    version: isCount,
+    rooms: isCount,
+    ping_ms: isCount,
+    have_patches: isMaybeCount,
+    have_ms: isMaybeCount,
+    frame_bytes: isCount,
+  },
   joined: {
     room: isText,
     version: isCount,
     stamp: isCount,
-    newest: (value) => isNothing(value) || isCount(value),
+    newest: isMaybeCount,
     last: isCount,
     known: isFlag,
     reset: isFlag,

@@ -24,8 +24,8 @@ interface Message {
 
 /** The fields of the messages, which is what of a frame counts. */
 const FIELDS: { readonly [type: string]: string } = {
-  welcome: "version rooms ping_ms frame_bytes",
-  joined: "room version stamp last known reset channels",
+  welcome: "version rooms ping_ms have_patches have_ms frame_bytes",
+  joined: "room version stamp newest last known reset channels",
   snapshot: "room channel rows more",
   patch: "room from to stamp changes",
   ack: "room number version",

@@ -10,9 +10,9 @@ use serde::de::IgnoredAny;
 use super::{Heard, Held, RowId, fill_action, fresh_client, number, push_create, row_id};
 use crate::frame;
 
-/// Patches after which a client says what it has (SPEC 8.25).
+/// Patches after which a client says what it has, unless the server says how many (SPEC 8.25).
 const HAVE_PATCHES: u32 = 32;
-/// How long after it last did so it does it again, if patches come.
+/// How long after it last did so it does it again if patches come, likewise.
 const HAVE_EVERY: Duration = Duration::from_secs(1);
 
 /// A joined client: it knows which version it holds and which of its actions are not answered, and takes nothing that does not
@@ -39,6 +39,8 @@ pub(crate) struct V2 {
     settled: u64,
     /// Actions up to this number were sent before the snapshot came, and may be in it.
     early: u64,
+    have_patches: u32,
+    have_every: Duration,
     /// Patches since the last `have`.
     patches: u32,
     had_at: Option<Instant>,
@@ -84,6 +86,8 @@ struct Message<'a> {
     #[serde(default)]
     version: u64,
     newest: Option<u64>,
+    have_patches: Option<u32>,
+    have_ms: Option<u64>,
     #[serde(default)]
     reset: bool,
     #[serde(default)]
@@ -131,6 +135,8 @@ impl V2 {
             number: 0,
             settled: 0,
             early: 0,
+            have_patches: HAVE_PATCHES,
+            have_every: HAVE_EVERY,
             patches: 0,
             had_at: None,
             rows: Vec::new(),
@@ -216,7 +222,11 @@ impl V2 {
     fn slow(&mut self, message: &[u8], heard: &mut Vec<Heard>) -> Result<(), Fault> {
         let m: Message<'_> = serde_json::from_slice(message).map_err(|_| Fault)?;
         match (m.kind, &mut self.session) {
-            ("welcome", Session::Greeting) if m.version == 2 => self.session = Session::Joining,
+            ("welcome", Session::Greeting) if m.version == 2 => {
+                self.session = Session::Joining;
+                self.have_patches = m.have_patches.unwrap_or(HAVE_PATCHES);
+                self.have_every = m.have_ms.map_or(HAVE_EVERY, Duration::from_millis);
+            }
             ("joined", Session::Joining) if m.known && !m.reset => match self.held {
                 Some(held) if held == m.version => self.loaded(held, 0, heard),
                 Some(held) => self.session = Session::Following { version: held, newest: m.version, rows: 0 },
@@ -333,7 +343,7 @@ impl V2 {
     fn have(&mut self, now: Instant, out: &mut Vec<u8>) {
         let Session::Live { version } = self.session else { return };
         let had_at = *self.had_at.get_or_insert(now);
-        if self.patches >= HAVE_PATCHES || (self.patches > 0 && now - had_at >= HAVE_EVERY) {
+        if self.patches >= self.have_patches || (self.patches > 0 && now - had_at >= self.have_every) {
             self.patches = 0;
             self.had_at = Some(now);
             let V2 { address, settled, .. } = self;
@@ -487,6 +497,23 @@ mod tests {
         let mut line = V2::new("todos", "a");
         line.session = Session::Joining;
         assert_eq!(hear(&mut line, &joined(false)), [Heard::Wrong], "it has nothing to go on from");
+    }
+
+    #[test]
+    fn spec_8_25_what_it_has_is_said_as_often_as_the_server_asks() {
+        let (mut line, mut out) = (V2::new("todos", "a"), Vec::new());
+        hear(
+            &mut line,
+            r#"{"type":"welcome","version":2,"rooms":1,"ping_ms":1,"have_patches":3,"have_ms":90000,"frame_bytes":1}"#,
+        );
+        line.session = Session::Live { version: 5 };
+        let (start, mut said) = (Instant::now(), Vec::new());
+        for (from, after) in [(5, 0), (6, 2), (7, 2), (8, 50), (9, 91), (10, 181)] {
+            let now = start + Duration::from_secs(after);
+            line.read(patch(from, from + 1, &["4-9"]).as_bytes(), now, &mut out, &mut Vec::new());
+            said.push(!std::mem::take(&mut out).is_empty());
+        }
+        assert_eq!(said, [false, false, true, false, false, true]);
     }
 
     #[test]

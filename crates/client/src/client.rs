@@ -9,12 +9,6 @@ use crate::session::{Link, Session};
 use crate::view::{Replay, View};
 use crate::{Config, Effect, Event, Fate, Input, Pending, State};
 
-/// Patches after which a client says what it has (SPEC 8.25).
-const HAVE_PATCHES: u32 = 32;
-
-/// How long after a patch it says so at the latest, in milliseconds (SPEC 8.25).
-const HAVE_MS: Millis = 1_000;
-
 /// A server that was not heard for so many ping intervals is gone (SPEC 8.26).
 const DEAD_PINGS: i64 = 3;
 
@@ -154,6 +148,8 @@ impl Client {
         let down = match Down::parse(text) {
             Ok(Down::Welcome(welcome)) => {
                 link.ping_ms = welcome.ping_ms.max(1_000);
+                link.have_patches = welcome.have_patches.unwrap_or(link.have_patches).max(1);
+                link.have_ms = welcome.have_ms.unwrap_or(link.have_ms).max(1_000);
                 return self.join(effects);
             }
             // The app's text to a socket that has not said what it speaks; it comes again (SPEC 14.6).
@@ -290,6 +286,7 @@ impl Client {
     fn patch(&mut self, patch: &Patch<'_>, effects: &mut Vec<Effect>) {
         let (Session::Live(link), Some(cursor)) = (&mut self.session, self.cursor) else { return };
         link.unconfirmed += 1;
+        let have_patches = link.have_patches;
         if patch.to <= cursor.version {
             return;
         }
@@ -300,7 +297,7 @@ impl Client {
         let replay = replay(&self.config, self.id, &self.pending, self.input.now);
         let applied = self.view.rebase(&replay, |confirmed| confirmed.apply(patch));
         self.advance(Cursor { version: patch.to, stamp: patch.stamp }, applied.is_ok(), effects);
-        self.have(HAVE_PATCHES, effects);
+        self.have(have_patches, effects);
     }
 
     /// The confirmed rows are at a new version; or they are spoilt, and all is asked for again.
@@ -394,7 +391,7 @@ impl Client {
     }
 
     /// Says what it holds, if so many patches came since it last did.
-    fn have(&mut self, patches: u32, effects: &mut Vec<Effect>) {
+    fn have(&mut self, patches: u64, effects: &mut Vec<Effect>) {
         let (Session::Live(link), Some(cursor)) = (&mut self.session, self.cursor) else { return };
         if link.unconfirmed < patches {
             return;
@@ -418,7 +415,7 @@ impl Client {
         if now - link.heard_at >= DEAD_PINGS * ping_ms {
             return self.give_up(effects);
         }
-        if now - link.sent_at >= HAVE_MS {
+        if now - link.sent_at >= link.have_ms as Millis {
             self.have(1, effects);
         }
         if now - link.sent_at >= ping_ms {
@@ -429,7 +426,7 @@ impl Client {
     /// Asks for the next tick. Asking too often does no harm.
     fn schedule(&mut self, effects: &mut Vec<Effect>) {
         let Some(link) = self.session.link().copied() else { return };
-        let have = (self.session.is_live() && link.unconfirmed > 0).then_some(link.sent_at + HAVE_MS);
+        let have = (self.session.is_live() && link.unconfirmed > 0).then_some(link.sent_at + link.have_ms as Millis);
         let ping = Some(link.sent_at + link.ping_ms as Millis);
         if let Some(at) = [have, ping, self.retry.map(|retry| retry.at)].into_iter().flatten().min() {
             effects.push(Effect::TickAt(at.max(self.input.now)));

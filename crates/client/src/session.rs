@@ -1,6 +1,6 @@
 //! How far a socket has come.
 
-use partysync_protocol::{Cursor, Millis};
+use partysync_protocol::{Cursor, Millis, limits};
 
 /// A socket's progress towards carrying patches.
 #[derive(Debug)]
@@ -21,15 +21,18 @@ pub(crate) enum Session {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Link {
     pub(crate) ping_ms: u64,
+    pub(crate) have_patches: u64,
+    pub(crate) have_ms: u64,
     pub(crate) sent_at: Millis,
     pub(crate) heard_at: Millis,
     /// Patches since the last `have`.
-    pub(crate) unconfirmed: u32,
+    pub(crate) unconfirmed: u64,
 }
 
 impl Link {
     pub(crate) fn new(now: Millis) -> Self {
-        Link { ping_ms: partysync_protocol::limits::PING_MS, sent_at: now, heard_at: now, unconfirmed: 0 }
+        let (ping_ms, have_patches, have_ms) = (limits::PING_MS, limits::HAVE_PATCHES, limits::HAVE_MS);
+        Link { ping_ms, have_patches, have_ms, sent_at: now, heard_at: now, unconfirmed: 0 }
     }
 }
 

@@ -376,6 +376,31 @@ fn a_client_that_joins_again_with_something_to_say_does_not_ask_for_ticks_withou
 }
 
 #[test]
+fn spec_8_25_it_says_what_it_has_as_often_as_the_server_asks() {
+    let mut table = Table::new();
+    table.handle(Event::Opened);
+    table.text(
+        json!({"type": "welcome", "version": 2, "rooms": 1, "ping_ms": 25_000, "have_patches": 100, "have_ms": 5_000,
+                      "frame_bytes": 1 << 20}),
+    );
+    table.text(joined(0, 0, true, true));
+    table.text(snapshot(&json!([])));
+    table.sent();
+    let haves = |table: &mut Table| table.sent().iter().filter(|f| f["type"] == "have").count();
+    (0..99).for_each(|v| table.text(patch(v, v + 1, &json!([]))));
+    table.now += 4_999;
+    table.handle(Event::Tick);
+    assert_eq!(haves(&mut table), 0);
+    table.text(patch(99, 100, &json!([])));
+    assert_eq!(haves(&mut table), 1);
+    table.text(patch(100, 101, &json!([])));
+    table.now += 5_000;
+    assert!(table.effects.contains(&Effect::TickAt(table.now)));
+    table.handle(Event::Tick);
+    assert_eq!(haves(&mut table), 1);
+}
+
+#[test]
 fn spec_8_26_it_pings_and_gives_up_a_server_that_is_silent() {
     let mut table = Table::joined();
     for _ in 0..2 {

@@ -118,6 +118,14 @@ pub const SNAPSHOT_KEPT_BYTES: usize = 128 << 20;
 pub const SNAPSHOT_KEPT_MS: i64 = 30_000;
 /// Milliseconds between a client's pings.
 pub const PING_MS: u64 = 25_000;
+/// Patches after which a client says what it has, and how long after it last did at the latest, in milliseconds.
+pub const HAVE_PATCHES: u64 = 32;
+/// See [`HAVE_PATCHES`].
+pub const HAVE_MS: u64 = 1_000;
+/// As [`HAVE_PATCHES`], where the home sees what a socket has not read.
+pub const HAVE_SEEN_PATCHES: u64 = 1_000;
+/// As [`HAVE_MS`], where the home sees what a socket has not read.
+pub const HAVE_SEEN_MS: u64 = PING_MS;
 /// Milliseconds after which a version 1 connection that has not asked for a channel is volunteered what it may have missed.
 pub const QUIET_MS: u64 = 5_000;
 /// Version 1 connections that a room remembers after they are gone. Past it: the oldest is unknown when it comes back.
@@ -220,6 +228,15 @@ mod tests {
             ("`snapshot_kept_bytes`", bytes(SNAPSHOT_KEPT_BYTES)),
             ("`snapshot_kept_ms`", grouped(SNAPSHOT_KEPT_MS as u64)),
             ("`ping_ms`", grouped(PING_MS)),
+            (
+                "`have_patches`, `have_ms`",
+                format!(
+                    "{}, {} natively; {HAVE_PATCHES}, {} on Durable Objects",
+                    grouped(HAVE_SEEN_PATCHES),
+                    grouped(HAVE_SEEN_MS),
+                    grouped(HAVE_MS)
+                ),
+            ),
             ("`socket_backlog_bytes`", bytes(SOCKET_BACKLOG_BYTES)),
             ("`head_bytes`", bytes(HEAD_BYTES)),
             ("`head_ms`", grouped(HEAD_MS)),

@@ -114,6 +114,7 @@ impl<S: SyncServer, D: Db> Room<S, D> {
             alarm_failures: 0,
             alarm_retry_at: None,
             socket_rooms: 1,
+            sees_backlogs: false,
             must_reopen: false,
         })
     }

@@ -101,6 +101,8 @@ pub struct Room<S, D> {
     pub(crate) alarm_retry_at: Option<Millis>,
     /// See [`Room::set_socket_rooms`].
     pub(crate) socket_rooms: usize,
+    /// See [`Room::home_sees_backlogs`].
+    pub(crate) sees_backlogs: bool,
     /// See [`Room::must_reopen`].
     pub(crate) must_reopen: bool,
 }
@@ -142,6 +144,12 @@ impl<S: SyncServer, D: Db> Room<S, D> {
     /// otherwise, which then takes each frame to the room that it names.
     pub fn set_socket_rooms(&mut self, rooms: usize) {
         self.socket_rooms = rooms;
+    }
+
+    /// The home sees what of the frames that a socket was sent is not read yet: then clients need say only now and then what they
+    /// have (SPEC 8.25).
+    pub fn home_sees_backlogs(&mut self) {
+        self.sees_backlogs = true;
     }
 
     /// The cursor of the room's newest version.
@@ -271,7 +279,8 @@ impl<S: SyncServer, D: Db> Room<S, D> {
         let c = self.connections.get_mut(connection)?;
         if let Protocol::Unknown { synced } = c.protocol {
             if v2::Up::is_hello(text) {
-                let reply = hello(self.name.address(), self.socket_rooms, connection, c, text);
+                let reply =
+                    hello(self.name.address(), welcome(self.socket_rooms, self.sees_backlogs), connection, c, text);
                 // It may have been volunteered version 1's updates.
                 self.connections.listeners_changed();
                 return Some(reply);
@@ -281,7 +290,7 @@ impl<S: SyncServer, D: Db> Room<S, D> {
         }
         match c.protocol {
             Protocol::Greeting if v2::Up::is_hello(text) => {
-                Some(hello(self.name.address(), self.socket_rooms, connection, c, text))
+                Some(hello(self.name.address(), welcome(self.socket_rooms, self.sees_backlogs), connection, c, text))
             }
             Protocol::Greeting => Some(no_hello(connection)),
             Protocol::V2 { .. } => Some(self.v2_frame(connection, text, works)),
@@ -496,14 +505,23 @@ fn settle(key: &str, delivered: bool, works: &mut Vec<Work>) -> Option<Reply> {
     None
 }
 
+fn welcome(rooms: usize, sees_backlogs: bool) -> Welcome {
+    Welcome {
+        version: v2::VERSION,
+        rooms,
+        ping_ms: limits::PING_MS,
+        have_patches: sees_backlogs.then_some(limits::HAVE_SEEN_PATCHES),
+        have_ms: sees_backlogs.then_some(limits::HAVE_SEEN_MS),
+        frame_bytes: limits::FRAME_BYTES,
+    }
+}
+
 /// The answer to a connection's first frame, which asks for version 2. What the app sent before it follows in that version's
 /// way (SPEC 14.6).
-fn hello(room: &str, rooms: usize, connection: ConnectionId, c: &mut Connection, text: &str) -> Reply {
+fn hello(room: &str, welcome: Welcome, connection: ConnectionId, c: &mut Connection, text: &str) -> Reply {
     match v2::Up::parse(text) {
         Ok(v2::Up::Hello { versions }) if versions.contains(&v2::VERSION) => {
             c.protocol = Protocol::V2 { joined: None };
-            let (ping_ms, frame_bytes) = (limits::PING_MS, limits::FRAME_BYTES);
-            let welcome = Welcome { version: v2::VERSION, rooms, ping_ms, frame_bytes };
             let early = std::mem::take(&mut c.early);
             let messages = early.iter().map(|text| v2::message(room, text));
             let frames = std::iter::once(v2::encode(&welcome)).chain(messages);

@@ -206,6 +206,19 @@ fn spec_11_ping_ms_and_frame_bytes_are_told_to_clients() {
 }
 
 #[test]
+fn spec_11_have_patches_and_have_ms_are_told_to_clients_where_the_home_sees_backlogs() {
+    let mut world = World::new();
+    Mirror::new(1).join(&mut world);
+    let told = |world: &World, of: u64| world.sent_to(of)[0].clone();
+    assert_eq!((told(&world, 1).get("have_patches"), told(&world, 1).get("have_ms")), (None, None));
+    world.room.home_sees_backlogs();
+    Mirror::new(2).join(&mut world);
+    let welcome = told(&world, 2);
+    let seen = (json!(limits::HAVE_SEEN_PATCHES), json!(limits::HAVE_SEEN_MS));
+    assert_eq!((&welcome["have_patches"], &welcome["have_ms"]), (&seen.0, &seen.1));
+}
+
+#[test]
 fn spec_11_socket_rooms_at_the_limit_and_one_past_it() {
     let mut world = World::new();
     let mut mirror = Mirror::new(1);

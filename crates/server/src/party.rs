@@ -99,6 +99,7 @@ where
     Box::new(move |db, name, input| {
         let mut room = Room::open(db, name, make.clone(), input)?;
         room.set_socket_rooms(limits::SOCKET_ROOMS);
+        room.home_sees_backlogs();
         Ok(Box::new(room) as Box<dyn AnyRoom>)
     })
 }

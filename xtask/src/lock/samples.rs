@@ -69,7 +69,7 @@ pub(super) fn down() -> BTreeMap<String, Shape> {
     let mut all = BTreeMap::new();
     for (error, room, left) in [(&full, Some(ROOM), Some(full.clone())), (&bare, None, None)] {
         let messages = [
-            v2::encode(&Welcome { version: 2, rooms: 1, ping_ms: 25_000, frame_bytes: 1 << 20 }),
+            v2::encode(&welcome(left.as_ref().map(|_| 1_000))),
             v2::encode(&joined(left.as_ref().map(|_| 4))),
             snapshot(),
             v2::patch(&ROOM, 1, joined(None).cursor(), [("todos", "[1]", "2")].into_iter()),
@@ -89,6 +89,11 @@ pub(super) fn down() -> BTreeMap<String, Shape> {
         }
     }
     all.into_iter().map(|(name, (full, bare))| (name, Shape::probe(&full, &bare, &reads))).collect()
+}
+
+fn welcome(have: Option<u64>) -> Welcome {
+    let (have_patches, have_ms) = (have, have);
+    Welcome { version: 2, rooms: 1, ping_ms: 25_000, have_patches, have_ms, frame_bytes: 1 << 20 }
 }
 
 fn joined(newest: Option<Version>) -> Joined<'static> {

@@ -61,6 +61,12 @@ pub struct Welcome {
     /// How often to send `ping`, in milliseconds.
     #[serde(deserialize_with = "crate::integer")]
     pub ping_ms: u64,
+    /// Patches after which to say what is held; [`limits::HAVE_PATCHES`] if absent.
+    #[serde(default, deserialize_with = "crate::maybe_integer", skip_serializing_if = "Option::is_none")]
+    pub have_patches: Option<u64>,
+    /// How long after that was last said it is to be said again if patches come, in milliseconds; [`limits::HAVE_MS`] if absent.
+    #[serde(default, deserialize_with = "crate::maybe_integer", skip_serializing_if = "Option::is_none")]
+    pub have_ms: Option<u64>,
     /// The largest frame that the server takes.
     #[serde(deserialize_with = "crate::size")]
     pub frame_bytes: usize,
@@ -458,7 +464,14 @@ mod tests {
             reset: false,
             channels: BTreeMap::from([("todos".to_owned(), vec!["id".to_owned()])]),
         };
-        let welcome = Welcome { version: 2, rooms: 32, ping_ms: 25_000, frame_bytes: 1 << 20 };
+        let welcome = Welcome {
+            version: 2,
+            rooms: 32,
+            ping_ms: 25_000,
+            have_patches: Some(5),
+            have_ms: Some(9),
+            frame_bytes: 1 << 20,
+        };
         let parse = |text: &str| format!("{:?}", Down::parse(text).unwrap());
         assert!(parse(&encode(&welcome)).starts_with("Welcome"));
         assert!(parse(&encode(&joined)).starts_with("Joined"));
