@@ -85,6 +85,8 @@ pub enum Vetted {
     },
     /// To a version 2 `join` with a token: as whom it comes in, or why it does not.
     Join(Result<Admission, WireError>),
+    /// To a version 2 `token`: as whom it stays, or why it does not.
+    Token(Result<Admission, WireError>),
 }
 
 /// A frame that the app may have a say in.
@@ -99,6 +101,8 @@ pub enum Seen<'a> {
     },
     /// A version 2 `join` with a token.
     Join(Token),
+    /// A version 2 `token`.
+    Token(Token),
     /// Anything else: it goes to the room as it is.
     Other,
 }
@@ -116,6 +120,7 @@ impl<'a> Seen<'a> {
             Ok(v2::Up::Join { room: named, token: Some(token), .. }) if *named == *room.address() => {
                 return Seen::Join(token);
             }
+            Ok(v2::Up::Token { room: named, token }) if *named == *room.address() => return Seen::Token(token),
             _ => {}
         }
         match v1::Up::parse(text) {
@@ -173,5 +178,12 @@ mod tests {
         assert_eq!(seen(&join), Seen::Join(Token::new("t")));
         assert_eq!(seen(&join.replace(r#""t""#, "null")), Seen::Other);
         assert_eq!(seen(&join.replace("todos/x", "todos/y")), Seen::Other);
+    }
+
+    #[test]
+    fn spec_8_18_tokens_are_seen() {
+        let token = r#"{"type":"token","room":"todos/x","token":"t"}"#;
+        assert_eq!(seen(token), Seen::Token(Token::new("t")));
+        assert_eq!(seen(&token.replace("todos/x", "todos/y")), Seen::Other);
     }
 }

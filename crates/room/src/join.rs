@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
-use partysync_protocol::{ErrorCode, Token, WireError, limits};
+use partysync_protocol::{ErrorCode, Millis, Token, WireError, limits};
 
 use crate::RoomName;
 
@@ -33,6 +33,7 @@ pub struct Join {
 pub struct Admission {
     identity: Option<String>,
     data: Option<Arc<str>>,
+    until: Option<Millis>,
 }
 
 /// The door's no.
@@ -70,7 +71,7 @@ impl Admission {
     ///
     /// At most [`limits::IDENTITY_BYTES`] long.
     pub fn of(identity: impl Into<String>) -> Self {
-        Admission { identity: Some(identity.into()), data: None }
+        Admission { identity: Some(identity.into()), ..Self::default() }
     }
 
     /// With data of the app's, such as a role, for actions and hooks to see. It is not stored.
@@ -79,6 +80,19 @@ impl Admission {
     #[must_use]
     pub fn with_data(self, data: &serde_json::Value) -> Self {
         Admission { data: Some(data.to_string().into()), ..self }
+    }
+
+    /// For so long: until this time, in milliseconds since 1970. Then the home ends the room for the socket with close 4401, unless a
+    /// new token was let in before (SPEC 13.10). A time that is past ends it at once. A request is answered at once and does not end. Durable Objects
+    /// do not heed it yet.
+    #[must_use]
+    pub fn until(self, until: Millis) -> Self {
+        Admission { until: Some(until), ..self }
+    }
+
+    /// When it ends, in milliseconds since 1970.
+    pub fn ends_at(&self) -> Option<Millis> {
+        self.until
     }
 
     /// Who it is.

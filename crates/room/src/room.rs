@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use partysync_model::Db;
 use partysync_protocol::v2::{self, Welcome};
-use partysync_protocol::{Cursor, ErrorCode, Millis, Version, limits, v1};
+use partysync_protocol::{Cursor, ErrorCode, Fault, Millis, Version, WireError, limits, v1};
 
 use crate::away::Away;
 use crate::channel::ChannelTable;
@@ -21,7 +21,7 @@ use crate::snapshots::Snapshots;
 use crate::sockets::Members;
 use crate::step::{ActionWork, Hooked, Outcome, Ran, Sender, Work};
 use crate::store::Head;
-use crate::{Applied, ConnectionInfo, SyncServer, Vetted};
+use crate::{Admission, Applied, ConnectionInfo, SyncServer, Vetted};
 
 /// How long after an alarm failed it runs again; doubled for each time it failed before.
 const ALARM_RETRY_MS: Millis = 2_000;
@@ -255,24 +255,48 @@ impl<S: SyncServer, D: Db> Room<S, D> {
                 };
                 match answer {
                     Ok(admission) => {
-                        let identity = admission.identity().map(str::to_owned);
-                        *info = Arc::new(ConnectionInfo {
-                            key: info.key.clone(),
-                            identity,
-                            data: admission.data().cloned(),
-                        });
-                        let admitted = Hook::Admit(connection, Arc::clone(info));
-                        lifecycle::ask(works, admitted);
+                        admit(connection, info, &admission, works);
                         self.text(connection, text, works)
                     }
-                    Err(error) => {
-                        // At once: nothing behind it in the batch is of somebody in the room.
-                        self.connections.set_joined(connection, None);
-                        Some(Reply::Leave(connection, Some(error)))
-                    }
+                    Err(error) => self.put_out(connection, error),
                 }
             }
+            Vetted::Token(answer) => self.renew(connection, text, answer, works),
         }
+    }
+
+    /// A version 2 client proved anew who it is, or did not (SPEC 13.10).
+    fn renew(
+        &mut self,
+        connection: ConnectionId,
+        text: &str,
+        answer: Result<Admission, WireError>,
+        works: &mut Vec<Work>,
+    ) -> Option<Reply> {
+        let Connection { protocol: Protocol::V2 { joined }, info, .. } = self.connections.get_mut(connection)? else {
+            return self.text(connection, text, works);
+        };
+        match answer {
+            Ok(admission) if admission.identity() == info.identity.as_deref() => {
+                admit(connection, info, &admission, works);
+                self.text(connection, text, works)
+            }
+            _ if joined.is_none() => self.text(connection, text, works),
+            // What it has asked for is somebody's: it does not become another's.
+            Ok(_) => self.put_out(connection, ErrorCode::NotAllowed.into()),
+            Err(error) if error.fault == Fault::Client => self.put_out(connection, error),
+            // The door could not say. Until its time is over it is who it was.
+            Err(error) => {
+                let message = v2::ErrorMessage { room: Some(self.name.address().into()), error };
+                Some(Reply::Frame(connection, v2::encode(&message).into()))
+            }
+        }
+    }
+
+    /// A version 2 client is not let in, or not any more. At once: nothing behind it in the batch is of somebody in the room.
+    fn put_out(&mut self, connection: ConnectionId, error: WireError) -> Option<Reply> {
+        self.connections.set_joined(connection, None);
+        Some(Reply::Leave(connection, Some(error)))
     }
 
     fn text(&mut self, connection: ConnectionId, text: &str, works: &mut Vec<Work>) -> Option<Reply> {
@@ -367,7 +391,8 @@ impl<S: SyncServer, D: Db> Room<S, D> {
             v2::Up::Action { room, .. }
             | v2::Up::Have { room, .. }
             | v2::Up::Message { room, .. }
-            | v2::Up::Leave { room } => room,
+            | v2::Up::Leave { room }
+            | v2::Up::Token { room, .. } => room,
         };
         let Some(Connection { protocol: Protocol::V2 { joined }, info, .. }) = self.connections.get_mut(connection)
         else {
@@ -407,11 +432,14 @@ impl<S: SyncServer, D: Db> Room<S, D> {
                 lifecycle::ask(works, Hook::Message(connection, Received::Text(text.into_owned())))
             }
             (v2::Up::Leave { .. }, Some(_)) if in_room => Reply::Leave(connection, None),
+            // There is no door that would ask for it.
+            (v2::Up::Token { .. }, Some(_)) if in_room => Reply::None,
             (
                 v2::Up::Action { room, .. }
                 | v2::Up::Have { room, .. }
                 | v2::Up::Message { room, .. }
-                | v2::Up::Leave { room },
+                | v2::Up::Leave { room }
+                | v2::Up::Token { room, .. },
                 _,
             ) => error(Some(&room), ErrorCode::NotJoined),
             (v2::Up::Hello { .. } | v2::Up::Ping, _) => Reply::None,
@@ -514,6 +542,16 @@ fn welcome(rooms: usize, sees_backlogs: bool) -> Welcome {
         have_ms: sees_backlogs.then_some(limits::HAVE_SEEN_MS),
         frame_bytes: limits::FRAME_BYTES,
     }
+}
+
+/// The door let somebody in who is there: it is as that from now on.
+fn admit(connection: ConnectionId, info: &mut Arc<ConnectionInfo>, admission: &Admission, works: &mut Vec<Work>) {
+    *info = Arc::new(ConnectionInfo {
+        key: info.key.clone(),
+        identity: admission.identity().map(str::to_owned),
+        data: admission.data().cloned(),
+    });
+    lifecycle::ask(works, Hook::Admit(connection, Arc::clone(info)));
 }
 
 /// The answer to a connection's first frame, which asks for version 2. What the app sent before it follows in that version's

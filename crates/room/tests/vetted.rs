@@ -136,3 +136,24 @@ fn spec_13_3_a_join_that_a_door_admits_is_of_whom_the_door_says() {
     let codes = [499, 500, 503].map(|status| Refusal::new(status, "no").to_wire().code);
     assert_eq!(codes, ["not_allowed", "app_error", "busy"]);
 }
+
+#[test]
+fn spec_13_10_a_token_keeps_who_it_is_and_a_door_that_cannot_say_changes_nothing() {
+    let (mut world, mirror) = joined();
+    let token = |answer| Event::Vetted {
+        connection: mirror.connection,
+        text: v2::Up::Token { room: ROOM.into(), token: partysync_protocol::Token::new("t") }.encode(),
+        vetted: Vetted::Token(answer),
+    };
+    world.handle(vec![token(Ok(Admission::anonymous()))]);
+    assert_eq!(answers(&world), []);
+    world.handle(vec![token(Err(Refusal::new(503, "Nobody can say.").to_wire()))]);
+    assert_eq!(answers(&world), pairs(&[("error", "busy")]));
+    world.handle(vec![token(Ok(Admission::of("ann")))]);
+    assert_eq!(answers(&world), pairs(&[("left", "not_allowed")]));
+    // Now it is not in the room, whatever the door says.
+    for answer in [Ok(Admission::anonymous()), Err(Refusal::forbidden("no").to_wire())] {
+        world.handle(vec![token(answer)]);
+        assert_eq!(answers(&world), pairs(&[("error", "not_joined")]));
+    }
+}

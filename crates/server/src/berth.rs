@@ -93,9 +93,14 @@ impl Berth {
         self.waiting.fetch_sub(1, SeqCst);
     }
 
+    /// Whether the socket is in the room.
+    pub(crate) fn is_in(&self) -> bool {
+        self.way().is_some()
+    }
+
     /// Whether it takes up one of the socket's places: the socket is in the room, or is about to be, or something for it waits.
     pub(crate) fn is_taken(&self) -> bool {
-        self.waiting.load(SeqCst) > 0 || self.way().is_some()
+        self.waiting.load(SeqCst) > 0 || self.is_in()
     }
 
     fn way(&self) -> MutexGuard<'_, Option<Way>> {

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use partysync_protocol::v2;
+use partysync_protocol::{Token, WireError, v2};
 use partysync_room::{Admission, Attempt, Join, RoomName, Seen, Vetted};
 use tokio::sync::Semaphore;
 
+use crate::expiry::Expiry;
 use crate::mailbox::Received;
+use crate::outbox::Lane;
 use crate::party::Party;
 
 /// One socket's gate. A party without doors and hooks has none, and its frames are not looked at.
@@ -18,6 +20,9 @@ pub(crate) struct Gate {
     admission: Admission,
     /// What the handshake said, as long as a `join` may come that is to be taken to the door with it.
     join: Option<Arc<Join>>,
+    /// What ends when the admission does.
+    lane: Option<Lane>,
+    expiry: Option<Expiry>,
     /// No text frame has come yet. The first says whether there will be a `join` (SPEC 8.2).
     is_new: bool,
 }
@@ -34,7 +39,17 @@ impl Gate {
             after.run_here();
         }
         let needed = join.is_some() || !party.hooks.is_empty();
-        needed.then_some(Gate { admission, join, is_new: true })
+        needed.then_some(Gate { admission, join, lane: None, expiry: None, is_new: true })
+    }
+
+    /// Ends the room on this lane when the admission does.
+    pub(crate) fn mind(&mut self, lane: &Lane) {
+        self.lane = Some(lane.clone());
+        self.set_expiry();
+    }
+
+    fn set_expiry(&mut self) {
+        self.expiry = self.lane.clone().zip(self.admission.ends_at()).map(|(lane, at)| Expiry::new(lane, at));
     }
 
     /// Takes a frame to the app, if the app has a say in it. `places`: how many may wait so in this room.
@@ -54,18 +69,8 @@ impl Gate {
         }
         let vetted = match Seen::of(room, &text) {
             Seen::Other => None,
-            Seen::Join(token) => match (&self.join, &party.doors.connect) {
-                (Some(join), Some(door)) => {
-                    let mut join = (**join).clone();
-                    join.token = Some(token);
-                    let admitted = door.admit(join).await;
-                    if let Ok(admission) = &admitted {
-                        self.admission = admission.clone();
-                    }
-                    Some(Vetted::Join(admitted.map_err(|refusal| refusal.to_wire())))
-                }
-                _ => None,
-            },
+            Seen::Join(token) => self.ask_door(party, token, false).await.map(Vetted::Join),
+            Seen::Token(token) => self.ask_door(party, token, true).await.map(Vetted::Token),
             Seen::Action { channel, action } => {
                 let prepared = match &party.hooks.before {
                     Some(before) => {
@@ -81,6 +86,23 @@ impl Gate {
             Some(vetted) => Received::Vetted(text, Box::new(vetted)),
             None => Received::Text(text),
         }
+    }
+}
+
+impl Gate {
+    /// Takes a token to the door, if there is one. `same`: it has to be the one who is in already.
+    async fn ask_door(&mut self, party: &Party, token: Token, same: bool) -> Option<Result<Admission, WireError>> {
+        let (Some(join), Some(door)) = (&self.join, &party.doors.connect) else { return None };
+        let mut join = (**join).clone();
+        join.token = Some(token);
+        let admitted = door.admit(join).await;
+        if let Ok(admission) = &admitted
+            && (!same || admission.identity() == self.admission.identity())
+        {
+            self.admission = admission.clone();
+            self.set_expiry();
+        }
+        Some(admitted.map_err(|refusal| refusal.to_wire()))
     }
 }
 

@@ -164,6 +164,10 @@ impl Lanes {
 
     /// Ends a room on this socket. If it carries no other, the socket is closed, and the answer is yes.
     pub(crate) fn end(&mut self, id: LaneId, close: Close) -> bool {
+        if self.berth(id).is_some_and(|berth| !berth.is_in()) {
+            // It was told already.
+            return false;
+        }
         let Some((berth, true)) = self.berth(id).map(|berth| (Arc::clone(berth), self.carries_others(id))) else {
             self.home.close(close);
             return true;

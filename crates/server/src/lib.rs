@@ -47,6 +47,7 @@ mod courier;
 mod data;
 mod descriptors;
 mod door;
+mod expiry;
 mod gate;
 mod health;
 mod hooks;

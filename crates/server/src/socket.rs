@@ -68,8 +68,12 @@ pub(crate) async fn serve(upgrade: OnUpgrade, lease: Lease, info: ConnectionInfo
     let Ok(upgraded) = upgrade.await else { return };
     let (transport, first) = Transport::new(upgraded);
     let outbox = Arc::new(Outbox::new(transport));
-    let mut connection = Connection::open(lease, info, speaks, Lane::home(Arc::clone(&outbox)));
-    let Arrival { gate, handshake } = arrival;
+    let lane = Lane::home(Arc::clone(&outbox));
+    let Arrival { mut gate, handshake } = arrival;
+    if let Some(gate) = &mut gate {
+        gate.mind(&lane);
+    }
+    let mut connection = Connection::open(lease, info, speaks, lane);
     let mut reader = Reader { gate, handshake, ..Reader::default() };
     let ended = tokio::select! {
         ended = reader.read(&connection, &outbox, first) => ended,

@@ -29,7 +29,8 @@ pub(super) fn up() -> BTreeMap<String, Shape> {
             | Up::Have { .. }
             | Up::Message { .. }
             | Up::Ping
-            | Up::Leave { .. } => full.encode(),
+            | Up::Leave { .. }
+            | Up::Token { .. } => full.encode(),
         };
         add(&mut all, &full.encode(), &bare, &reads);
     }
@@ -52,6 +53,7 @@ fn ups(action: &RawValue) -> Vec<Up<'_>> {
         Up::Message { room: ROOM, text: Cow::Borrowed("hello") },
         Up::Ping,
         Up::Leave { room: ROOM },
+        Up::Token { room: ROOM, token: Token::new("secret") },
     ]
 }
 

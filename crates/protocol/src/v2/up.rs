@@ -63,6 +63,13 @@ pub enum Up<'a> {
         /// `party/room`.
         room: Cow<'a, str>,
     },
+    /// Proves anew who it is, before the room would put it out (SPEC 8.18).
+    Token {
+        /// `party/room`.
+        room: Cow<'a, str>,
+        /// What the room's door asks for.
+        token: Token,
+    },
 }
 
 /// The frame is no message of version 2.
@@ -139,6 +146,7 @@ impl<'a> Up<'a> {
             "message" => Up::Message { room: f.room?, text: f.text? },
             "ping" => Up::Ping,
             "leave" => Up::Leave { room: f.room? },
+            "token" => Up::Token { room: f.room?, token: f.token? },
             _ => return None,
         })
     }
@@ -216,6 +224,7 @@ mod tests {
             Up::Message { room: room(), text: "a\"\n".into() },
             Up::Ping,
             Up::Leave { room: room() },
+            Up::Token { room: room(), token: Token::new("t") },
         ] {
             let text = up.encode();
             assert_eq!(Up::parse(&text).unwrap().encode(), text);

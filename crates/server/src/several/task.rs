@@ -141,6 +141,10 @@ impl Task {
         let info = ConnectionInfo { key: None, identity, data: admission.data().cloned() };
         self.gate = Gate::of_further(party, admission, at_door);
         self.inside = Inside::Further(Connection::open_further(lease, info, self.lane.clone(), &self.berth));
+        // After that: an admission that is over already ends the room.
+        if let Some(gate) = &mut self.gate {
+            gate.mind(&self.lane);
+        }
         Ok(())
     }
 }

@@ -1,0 +1,172 @@
+//! SPEC 8.18 and 13.10: admissions that end, and tokens that renew them.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod support;
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use partysync_room::{Admission, Join, Refusal};
+use serde_json::{Value, json};
+use support::{Client, Notes, Served, put, room_file, serve_with, until_closed};
+use tokio::time::{Instant, timeout};
+
+/// How long an admission of `brief` lasts, which all but a stopped machine keeps.
+const BRIEF: Duration = Duration::from_millis(1_500);
+
+fn now_ms() -> i64 {
+    i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap()
+}
+
+/// Lets in who has a token `name:how long`, for a brief time or for long.
+async fn guard(join: Join) -> Result<Admission, Refusal> {
+    let token = join.token.ok_or_else(|| Refusal::unauthorized("Sign in first."))?;
+    let (name, how_long) = token.as_str().split_once(':').ok_or_else(|| Refusal::forbidden("You are not known."))?;
+    let admission = Admission::of(name);
+    if how_long == "busy" {
+        return Err(Refusal::new(503, "Nobody can say."));
+    }
+    Ok(match how_long {
+        "brief" => admission.until(now_ms() + i64::try_from(BRIEF.as_millis()).unwrap()),
+        "past" => admission.until(now_ms() - 1),
+        _ => admission,
+    })
+}
+
+async fn served(idle_ms: u64) -> Served {
+    serve_with(|builder| {
+        let builder = builder.idle_ms(idle_ms).party("guarded", || Notes { alarms: None });
+        builder.on_before_connect("guarded", guard)
+    })
+    .await
+}
+
+fn token(room: &str, token: &str) -> Value {
+    json!({"type": "token", "room": room, "token": token})
+}
+
+/// A client in a room, let in with a token of the URL.
+async fn enter(served: &Served, token: &str) -> Client {
+    let mut client = Client::connect(served.address, &format!("/parties/guarded/lobby?token={token}")).await;
+    client.hello("guarded/lobby").await;
+    client
+}
+
+async fn is_there(client: &mut Client) -> bool {
+    client.send(json!({"type": "ping"})).await;
+    client.receive().await["type"] == "pong"
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn spec_13_10_an_admission_that_ends_closes_the_socket_with_a_reason_to_sign_in_again() {
+    let served = served(10_000).await;
+    let begin = Instant::now();
+    let mut ann = enter(&served, "ann:brief").await;
+    assert!(is_there(&mut ann).await);
+    assert_eq!(ann.drain().await, (Vec::new(), Some(4401)));
+    assert!(begin.elapsed() >= BRIEF);
+    let mut over = Client::connect(served.address, "/parties/guarded/lobby?token=ann:past").await;
+    assert_eq!(over.drain().await.1, Some(4401), "it was over before");
+    // It ends for version 1, too.
+    let mut page = Client::connect(served.address, "/parties/guarded/lobby?token=bob:brief").await;
+    page.send(put("a", "x")).await;
+    assert_eq!(page.receive().await["type"], "success");
+    assert_eq!(page.drain().await.1, Some(4401));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn spec_8_18_a_new_token_renews_the_admission() {
+    let served = served(10_000).await;
+    let mut ann = enter(&served, "ann:brief").await;
+    ann.send(token("guarded/lobby", "ann:long")).await;
+    assert!(is_there(&mut ann).await, "nothing answers it");
+    assert!(timeout(BRIEF * 2, ann.receive_message()).await.is_err(), "she stays");
+    // And one that ends sooner counts as well.
+    ann.send(token("guarded/lobby", "ann:brief")).await;
+    assert_eq!(ann.drain().await, (Vec::new(), Some(4401)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn spec_8_18_a_token_that_is_refused_or_somebody_elses_ends_the_room_for_the_client() {
+    let served = served(10_000).await;
+    let mut ann = enter(&served, "ann:long").await;
+    ann.send(token("guarded/lobby", "ann:busy")).await;
+    let error = ann.receive().await;
+    assert_eq!((&error["type"], &error["error"]["code"]), (&json!("error"), &json!("busy")), "{error}");
+    for (bad, text) in [("nobody", "You are not known."), ("bob:long", "You may not enter this room.")] {
+        ann.send(token("guarded/lobby", bad)).await;
+        let left = ann.receive().await;
+        assert_eq!((&left["type"], &left["error"]["code"]), (&json!("left"), &json!("not_allowed")), "{left}");
+        assert_eq!(left["error"]["text"], text);
+        ann.send(token("guarded/lobby", "ann:long")).await;
+        assert_eq!(ann.receive().await["error"]["code"], "not_joined");
+        let join = json!({"type": "join", "room": "guarded/lobby", "client": "c".repeat(32), "token": "ann:long"});
+        ann.send(join).await;
+        assert_eq!(ann.receive().await["type"], "joined");
+        assert_eq!(ann.receive().await["type"], "snapshot");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn spec_8_18_where_there_is_no_door_a_token_means_nothing() {
+    let served = served(10_000).await;
+    let mut ann = Client::connect(served.address, "/parties/notes/lobby").await;
+    ann.hello("notes/lobby").await;
+    ann.send(token("notes/lobby", "whatever")).await;
+    assert!(is_there(&mut ann).await);
+    ann.send(token("notes/other", "whatever")).await;
+    assert_eq!(ann.receive().await["error"]["code"], "not_joined");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn spec_13_10_p12_an_admission_ends_while_the_room_is_asleep_and_is_renewed_then() {
+    let served = served(1).await;
+    let mut ann = enter(&served, "ann:brief").await;
+    let mut bob = enter(&served, "bob:brief").await;
+    let file = room_file(served.data.path());
+    until_closed(&file).await;
+    ann.send(token("guarded/lobby", "ann:long")).await;
+    assert!(is_there(&mut ann).await);
+    until_closed(&file).await;
+    assert_eq!(bob.drain().await.1, Some(4401));
+    assert!(is_there(&mut ann).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn spec_13_10_spec_8_34_of_several_rooms_only_that_ends_whose_admission_does() {
+    let served = served(10_000).await;
+    let mut ann = Client::connect(served.address, "/parties/notes/lobby").await;
+    ann.hello("notes/lobby").await;
+    for (room, token) in [("guarded/a", "ann:brief"), ("guarded/b", "ann:brief"), ("guarded/c", "ann:long")] {
+        let join = json!({"type": "join", "room": room, "client": "c".repeat(32), "token": token});
+        ann.send(join).await;
+        assert_eq!(ann.receive().await["type"], "joined");
+        assert_eq!(ann.receive().await["type"], "snapshot");
+    }
+    let over = json!({"type": "join", "room": "guarded/d", "client": "c".repeat(32), "token": "ann:past"});
+    ann.send(over).await;
+    loop {
+        // It may have been in for a moment.
+        let frame = ann.receive().await;
+        assert_eq!(frame["room"], "guarded/d", "{frame}");
+        if frame["type"] == "left" {
+            break;
+        }
+    }
+    ann.send(token("guarded/b", "ann:long")).await;
+    let left = ann.receive().await;
+    assert_eq!((&left["type"], &left["room"]), (&json!("left"), &json!("guarded/a")), "{left}");
+    assert_eq!((&left["error"]["code"], &left["error"]["text"]), (&json!("not_allowed"), &json!("Sign in again.")));
+    assert!(timeout(BRIEF, ann.receive_message()).await.is_err(), "the others stay");
+    for room in ["guarded/b", "guarded/c"] {
+        ann.send(json!({"type": "message", "room": room, "text": "x"})).await;
+        assert_eq!(
+            ann.receive().await["error"]["code"],
+            "bad_message",
+            "she is in {room}, whose app takes no messages"
+        );
+    }
+    let again = json!({"type": "join", "room": "guarded/a", "client": "c".repeat(32), "token": "ann:long"});
+    ann.send(again).await;
+    assert_eq!(ann.receive().await["type"], "joined");
+}
