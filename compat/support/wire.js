@@ -98,11 +98,20 @@ function parsed(text) {
   }
 }
 
-/** Without what no two runs have alike: stamps, times, ids of the engine's making. */
+/** Without what no two runs have alike: stamps, times, ids of the engine's making; and without how many rooms a socket carries, in which the homes differ (SPEC 11). */
 export function plain(value) {
-  if (Array.isArray(value)) return value.map(plain);
+  if (Array.isArray(value)) {
+    const items = value.map(plain);
+    // Rows have no order, and those with ids of the engine's making have another one each time.
+    return items.every(isRow) ? items.sort((a, b) => (JSON.stringify(a) < JSON.stringify(b) ? -1 : 1)) : items;
+  }
   if (typeof value === "number" && value > 1e12) return "time";
   if (typeof value === "string") return /^[0-9a-f]{32}$/.test(value) ? "id" : value;
   if (value === null || typeof value !== "object") return value;
-  return Object.fromEntries(Object.entries(value).map(([key, of]) => [key, key === "stamp" ? "stamp" : plain(of)]));
+  const { rooms: _, ...rest } = value;
+  return Object.fromEntries(Object.entries(rest).map(([key, of]) => [key, key === "stamp" ? "stamp" : plain(of)]));
+}
+
+function isRow(item) {
+  return Array.isArray(item) && item.every((column) => column === null || typeof column !== "object");
 }
