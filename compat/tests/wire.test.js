@@ -265,7 +265,7 @@ suite("seen on the wire", () => {
       await client.create("a");
       client.socket.close(code, reason);
       const end = await client.closed();
-      assert.equal(end.code, code);
+      assert.deepEqual([end.code, end.reason], [code, reason]);
     });
   }
 

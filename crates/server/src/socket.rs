@@ -45,8 +45,8 @@ thread_local! {
 
 /// How a socket came to its end.
 enum Ended {
-    /// The client closed it, with this code.
-    ByClient(Option<u16>),
+    /// The client closed it, with this code and this reason, which it hears back.
+    ByClient(Option<u16>, String),
     /// The server closes it.
     ByServer(Close),
     /// The server closes it, for what the client sent: the rest of it cannot be read.
@@ -81,12 +81,12 @@ pub(crate) async fn serve(upgrade: OnUpgrade, lease: Lease, info: ConnectionInfo
         () = mind_time(&connection, &outbox) => Ended::Broken,
         close = outbox.overdue() => Ended::ByServer(close),
     };
-    if let (Some(several), Ended::ByClient(code)) = (reader.several.take(), &ended) {
+    if let (Some(several), Ended::ByClient(code, _)) = (reader.several.take(), &ended) {
         several.finish(*code).await;
     }
     // Before the farewell, which may take time: the room need not send anything more.
     connection.close(match &ended {
-        Ended::ByClient(code) => *code,
+        Ended::ByClient(code, _) => *code,
         Ended::ByServer(close) | Ended::Unreadable(close) => Some(close.code),
         Ended::Broken => None,
     });
@@ -312,7 +312,7 @@ impl Reader {
                 Incoming::Binary(bytes) => arrived.frames.push(Received::Binary(bytes)),
                 Incoming::Ping(payload) => arrived.pings.push(payload),
                 Incoming::Pong(mark) => arrived.marks.extend(mark),
-                Incoming::Close(code) => closed = Some(Ended::ByClient(code)),
+                Incoming::Close(code, reason) => closed = Some(Ended::ByClient(code, reason)),
             }
         });
         self.closed |= closed.is_some();
@@ -328,8 +328,8 @@ impl Reader {
     async fn say_farewell(&mut self, outbox: &Outbox, ended: Ended) {
         let readable = match ended {
             Ended::Broken => return,
-            Ended::ByClient(code) => {
-                outbox.push_close(code, "");
+            Ended::ByClient(code, reason) => {
+                outbox.push_close(code, &reason);
                 true
             }
             Ended::ByServer(Close { code, reason }) => {

@@ -94,7 +94,7 @@ fn echo(bytes: &[u8], chop: usize) -> Vec<Sent> {
                 Incoming::Binary(bytes) => Some(Sent::Binary(bytes)),
                 Incoming::Ping(payload) => Some(Sent::Pong(payload)),
                 Incoming::Pong(_) => None,
-                Incoming::Close(code) => Some(Sent::Closed(code)),
+                Incoming::Close(code, _) => Some(Sent::Closed(code)),
             });
         };
         let fault = decoder.feed(&mut piece.to_vec(), &mut answer).err();

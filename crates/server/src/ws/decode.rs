@@ -11,8 +11,8 @@ pub(crate) enum Incoming {
     Ping(Vec<u8>),
     /// With what it carries, if that is a mark (SPEC 12.11).
     Pong(Option<Mark>),
-    /// What a close frame carries: its code, if it has one. Nothing after it counts.
-    Close(Option<u16>),
+    /// What a close frame carries: its code, if it has one, and a reason of at most 123 bytes. Nothing after it counts.
+    Close(Option<u16>, String),
 }
 
 /// The client broke the protocol: nothing after it can be read.
@@ -165,7 +165,7 @@ impl Decoder {
             }
             (CLOSE, _) => {
                 self.closed = true;
-                Some(Incoming::Close(close_code(payload)?))
+                Some(close(payload)?)
             }
             (PING, _) => Some(Incoming::Ping(payload.to_vec())),
             _ => Some(Incoming::Pong(Mark::try_from(payload).ok())),
@@ -198,17 +198,17 @@ fn text(bytes: Vec<u8>) -> Result<String, Fault> {
     String::from_utf8(bytes).map_err(|_| Fault::NotUtf8)
 }
 
-/// The code of a close frame (RFC 6455, 7.4): one that may travel.
-fn close_code(payload: &[u8]) -> Result<Option<u16>, Fault> {
+/// A close frame (RFC 6455, 7.4), whose code may travel.
+fn close(payload: &[u8]) -> Result<Incoming, Fault> {
     let (code, reason) = match payload {
-        [] => return Ok(None),
+        [] => return Ok(Incoming::Close(None, String::new())),
         [_] => return Err(Fault::Protocol),
         [high, low, reason @ ..] => (u16::from_be_bytes([*high, *low]), reason),
     };
     if !matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999) {
         return Err(Fault::Protocol);
     }
-    str::from_utf8(reason).map(|_| Some(code)).map_err(|_| Fault::NotUtf8)
+    Ok(Incoming::Close(Some(code), text(reason.to_vec())?))
 }
 
 /// Takes a mask off (RFC 6455, 5.3), eight bytes at a time.
