@@ -9,7 +9,11 @@ const LEAST_MILLIS: i64 = 100_000_000_000;
 /// The end of the year 9999: no time that somebody meant is later.
 const LAST: Millis = 253_402_300_799_999;
 
-/// Fewer digits than this in a text are no number of seconds that somebody meant.
+/// A number below this, which has fewer than ten digits, is no time that somebody meant: in seconds it is before September 2001. A Julian
+/// day is such a number, and so is a 1 that marks something. Only 0 is meant as it stands: the first of all times.
+const LEAST: i64 = 1_000_000_000;
+
+/// Fewer digits than those of [`LEAST`] are not read as a number.
 const DIGITS: usize = 10;
 
 const DAY_MS: Millis = 86_400_000;
@@ -27,13 +31,15 @@ pub(super) fn read(value: ValueRef<'_>) -> Result<Option<Millis>, ()> {
 }
 
 fn of_integer(number: i64) -> Option<Millis> {
-    let millis = if number.abs() < LEAST_MILLIS { number * 1_000 } else { number };
-    (-LAST..=LAST).contains(&millis).then_some(millis)
+    let size = number.unsigned_abs();
+    let millis = if size < LEAST_MILLIS.unsigned_abs() { number.checked_mul(1_000)? } else { number };
+    ((number == 0 || size >= LEAST.unsigned_abs()) && (-LAST..=LAST).contains(&millis)).then_some(millis)
 }
 
 fn of_real(number: f64) -> Option<Millis> {
     let millis = if number.abs() < LEAST_MILLIS as f64 { number * 1_000.0 } else { number };
-    (millis.abs() <= LAST as f64).then(|| millis.round() as Millis)
+    let is_meant = number == 0.0 || number.abs() >= LEAST as f64;
+    (is_meant && millis.abs() <= LAST as f64).then(|| millis.round() as Millis)
 }
 
 /// `YYYY-MM-DD`, then perhaps `HH:MM`, seconds, a fraction, and a zone, as SQLite and JSON have them; without a zone it is
@@ -177,8 +183,12 @@ mod tests {
             (ValueRef::Integer(at), at),
             (ValueRef::Integer(at / 1_000), at),
             (ValueRef::Integer(0), 0),
+            (ValueRef::Integer(LEAST), LEAST * 1_000),
+            (ValueRef::Integer(-LEAST), LEAST * -1_000),
             (ValueRef::Integer(LEAST_MILLIS), LEAST_MILLIS),
             (ValueRef::Integer(LEAST_MILLIS - 1), (LEAST_MILLIS - 1) * 1_000),
+            (ValueRef::Real(0.0), 0),
+            (ValueRef::Real(LEAST as f64), LEAST * 1_000),
             (ValueRef::Real(1_795_398_454.25), at + 250),
             (ValueRef::Real(1_795_398_454_000.0), at),
         ] {
@@ -198,13 +208,15 @@ mod tests {
         for stored in [&texts[..], &more, &zones, &far].concat() {
             assert_eq!(text(stored), Err(()), "{stored}");
         }
-        // Microseconds, and what is no number.
-        for stored in [ValueRef::Integer(1_795_398_454_000_000), ValueRef::Integer(i64::MIN + 1), ValueRef::Blob(b"x")]
-        {
-            assert_eq!(read(stored), Err(()), "{stored:?}");
+        // Microseconds, numbers of too few digits, among them days, and what is none.
+        let days = 2_460_000;
+        for stored in [1_795_398_454_000_000, i64::MIN, i64::MIN + 1, i64::MAX, days, LEAST - 1, 1 - LEAST, 1] {
+            assert_eq!(read(ValueRef::Integer(stored)), Err(()), "{stored}");
         }
-        assert_eq!(read(ValueRef::Real(f64::INFINITY)), Err(()));
-        assert_eq!(read(ValueRef::Real(f64::NAN)), Err(()));
+        for stored in [2_460_000.5, 0.5, 999_999_999.9, f64::MAX, f64::INFINITY, f64::NEG_INFINITY, f64::NAN] {
+            assert_eq!(read(ValueRef::Real(stored)), Err(()), "{stored}");
+        }
+        assert_eq!(read(ValueRef::Blob(b"x")), Err(()));
     }
 
     #[test]
