@@ -263,8 +263,8 @@ async fn spec_7_13_what_a_room_cannot_hold_is_named_and_nothing_comes() {
         "table todos, row \"c\": column text: a BLOB of 1 bytes cannot travel as JSON",
         "table todos, row \"d\": CHECK constraint failed",
         "table todos, row 5: column id: the app's column makes another value of 5",
-        "table todos, row \"g\": UNIQUE constraint failed: todos.text",
-        "table todos, row \"h\": NOT NULL constraint failed: todos.text",
+        "table todos, row \"g\": UNIQUE constraint failed: todos.text; text is \"f\"",
+        "table todos, row \"h\": NOT NULL constraint failed: todos.text; text is NULL",
         "table todos, row NULL: its id is none",
         "table todos, row \"j\": cannot store TEXT value in INTEGER column",
         "table todos, row \"k\": column completed: 9007199254740993 cannot travel as JSON",
@@ -274,6 +274,7 @@ async fn spec_7_13_what_a_room_cannot_hold_is_named_and_nothing_comes() {
         assert!(finding.starts_with(wanted), "{finding}\n{wanted}");
     }
     assert_eq!(found.len(), 12, "{found:?}");
+    assert!(found[3].ends_with("; completed is 2") && found[8].ends_with("; completed is \"yes\""), "{found:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -462,10 +463,12 @@ async fn names_are_those_of_addresses() {
     let import = async |party: &str, room: &str| server.import(Import::durable_object(party, room, &file)).await;
     assert!(matches!(import("Todos", "lobby").await, Err(ImportError::NoParty(_))));
     let longest = "n".repeat(512);
-    for room in ["", "a b", "a/b", "a?b", "a#b", "grün", "a\n", &format!("{longest}n")] {
+    let dots = [".", "..", "%2e", ".%2E", "%2e.", "%2e%2E"];
+    let others = ["", "a b", "a/b", "a?b", "a#b", "grün", "a\n", &format!("{longest}n")];
+    for room in dots.into_iter().chain(others) {
         assert!(matches!(import("todos", room).await, Err(ImportError::BadName)), "{room}");
     }
-    for room in ["a%20b", "..", "a&b=c;d:e@f", &longest] {
+    for room in ["a%20b", "...", "a.", "a&b=c;d:e@f", &longest] {
         import("todos", room).await.unwrap();
     }
     let mut client = connect(&server, "/parties/todos/a%20b").await;

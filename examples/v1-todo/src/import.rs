@@ -1,10 +1,12 @@
 //! Makes a room of a file that the original wrote.
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::Args;
 use partysync::{Import, ImportError, stop_signal};
+use tempfile::TempDir;
 
 /// How often it says how far it is.
 const PROGRESS: Duration = Duration::from_secs(1);
@@ -33,7 +35,10 @@ pub(crate) struct Options {
 }
 
 pub(crate) async fn run(options: Options) -> Result<(), String> {
-    let server = crate::server(options.data)?;
+    look_at(&options.file)?;
+    let aside = if options.check { aside(&options.data)? } else { None };
+    let data = aside.as_ref().map_or(options.data, |aside| aside.path().to_owned());
+    let server = crate::server(data)?;
     let stop = stop_signal().map_err(|error| format!("cannot wait for signals: {error}"))?;
     let mut told = Instant::now();
     let import = Import::durable_object(&options.party, &options.room, options.file)
@@ -52,6 +57,25 @@ pub(crate) async fn run(options: Options) -> Result<(), String> {
     let stopped = server.shutdown().await.map_err(|error| error.to_string());
     println!("{}", imported?);
     stopped
+}
+
+/// A file that is not there is told of before a data directory is made for it.
+fn look_at(file: &Path) -> Result<(), String> {
+    let is_file = File::open(file).and_then(|file| file.metadata()).map(|about| about.is_file());
+    match is_file {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(format!("{}: it is no file", file.display())),
+        Err(error) => Err(format!("{}: {error}", file.display())),
+    }
+}
+
+/// Where a check works if no server has used the data directory yet: it leaves nothing behind.
+fn aside(data: &Path) -> Result<Option<TempDir>, String> {
+    if data.join("lock").exists() {
+        return Ok(None);
+    }
+    let made = tempfile::tempdir().map(Some);
+    made.map_err(|error| format!("cannot make a directory to check in: {error}"))
 }
 
 fn text(error: ImportError) -> String {

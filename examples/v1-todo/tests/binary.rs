@@ -208,19 +208,25 @@ fn spec_7_13_it_imports_what_a_durable_object_wrote() {
     let import = |options: &[&str]| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_v1-todo"));
         command.args(["import", "--room", "lobby"]).args(options).arg("--data").arg(folder.path().join("data"));
-        command.arg(&file).env("RUST_LOG", "error");
+        command.arg(&file).env_remove("RUST_LOG");
         command
     };
     let summary = |options: &[&str]| {
         let output = import(options).output().unwrap();
         assert!(output.status.success(), "{output:?}");
+        assert_eq!(output.stderr.is_empty(), options != ["--replace"], "only what replaces a room is worth a warning");
         String::from_utf8(output.stdout).unwrap()
     };
     let table = "  channel todos: 1 rows, 0 deleted, times from 2026-11-23 01:47:34 to 2026-11-23 01:47:35 UTC\n";
     let checked = format!("todos/lobby can be imported; nothing is stored yet\n{table}");
     let imported = format!("todos/lobby is imported\n{table}");
     assert_eq!(summary(&["--check"]), checked);
+    let mut misspelt = Command::new(env!("CARGO_BIN_EXE_v1-todo"));
+    misspelt.args(["import", "--room", "lobby", "--data"]).arg(folder.path().join("data")).arg("nowhere.sqlite");
+    assert!(refusal(misspelt).starts_with("v1-todo: nowhere.sqlite: No such file"));
+    assert!(!folder.path().join("data").exists(), "neither makes the data directory");
     assert_eq!(summary(&[]), imported);
+    assert_eq!(summary(&["--check", "--replace"]), checked);
     assert_eq!(
         refusal(import(&[])),
         "v1-todo: there is a room todos/lobby already; --replace puts the file in its place\n"

@@ -276,7 +276,7 @@ impl Rows<'_> {
             Ok(()) if is_live => self.imported.rows += 1,
             Ok(()) => self.imported.tombstones += 1,
             Err(error) if error.kind.is_passing() || error.kind == DbErrorKind::Lost => return Err(storage(error)),
-            Err(error) => findings.add(self.about(&values, &error.message)),
+            Err(error) => findings.add(self.about(&values, &self.with_values(&values, error.message))),
         }
         if let Some(index) = other {
             let value = shown(values[index].as_ref());
@@ -332,6 +332,14 @@ impl Rows<'_> {
             *value = time.into();
         }
         Ok(())
+    }
+
+    /// What SQLite says, and what the row has in the columns that it names.
+    fn with_values(&self, values: &[Value], why: String) -> String {
+        let named = |column: &str| why.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == column);
+        let columns = self.columns.iter().zip(values).filter(|(column, _)| named(column));
+        let values: Vec<_> = columns.map(|(column, value)| format!("{column} is {}", shown(value.as_ref()))).collect();
+        if values.is_empty() { why } else { format!("{why}; {}", values.join(", ")) }
     }
 
     fn about(&self, values: &[Value], why: &str) -> String {

@@ -130,8 +130,13 @@ fn check_name(rooms: &Rooms, name: &RoomName) -> Result<(), ImportError> {
     }
     let room = name.room();
     let plain = room.bytes().all(|byte| byte.is_ascii_graphic()) && !room.contains(NOT_IN_NAMES);
-    let fits = plain && (1..=limits::ROOM_NAME_BYTES).contains(&room.len());
+    let fits = plain && !is_dots(room) && (1..=limits::ROOM_NAME_BYTES).contains(&room.len());
     if fits { Ok(()) } else { Err(ImportError::BadName) }
+}
+
+/// Whether a segment is a way through a path, as `..` is: browsers take it out of an address, percent-encoded or not.
+fn is_dots(segment: &str) -> bool {
+    matches!(segment.to_ascii_lowercase().replace("%2e", ".").as_str(), "." | "..")
 }
 
 /// Whether anybody still waits for the import.

@@ -53,7 +53,7 @@ pub enum ImportError {
     NoParty(String),
     /// No room can have this name.
     #[error(
-        "no room can have this name: it is empty or too long, or has a character that has to be percent-encoded in an address"
+        "no room can have this name: it is empty or too long, is `.` or `..`, which browsers take out of an address, or has a character that has to be percent-encoded there"
     )]
     BadName,
     /// There is such a room, and it is not to be replaced.

@@ -126,7 +126,11 @@ impl Desk {
         from.move_to(&file)?;
         flush_folder_of(&file)?;
         rooms.registry.restored(name)?;
-        tracing::warn!(replaced = was_there, "room restored");
+        if was_there {
+            tracing::warn!(replaced = true, "room restored");
+        } else {
+            tracing::info!(replaced = false, "room restored");
+        }
         Ok(())
     }
 
