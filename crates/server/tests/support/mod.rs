@@ -5,6 +5,7 @@
 
 pub mod operator;
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -265,15 +266,25 @@ impl Client {
         self.send(json!({"type": "hello", "versions": [2]})).await;
         self.send(json!({"type": "join", "room": room, "client": client})).await;
         assert_eq!(self.receive().await["type"], "welcome");
-        assert_eq!(self.receive().await["reset"], true);
-        let mut rows = 0;
+        let joined = self.receive().await;
+        assert_eq!(joined["reset"], true, "{joined}");
+        let mut rows = BTreeSet::new();
         loop {
             let snapshot = self.receive().await;
-            rows += snapshot["rows"].as_array().unwrap().len();
+            rows.extend(snapshot["rows"].as_array().unwrap().iter().map(|row| row[0].to_string()));
             if snapshot["more"] == false {
-                return rows;
+                break;
             }
         }
+        // The snapshot may be older than the room: then a patch follows (SPEC 8.36).
+        if !joined["newest"].is_null() {
+            let patch = self.receive().await;
+            for change in patch["changes"].as_array().unwrap() {
+                rows.extend(change["puts"].as_array().unwrap().iter().map(|row| row[0].to_string()));
+                change["deletes"].as_array().unwrap().iter().for_each(|id| drop(rows.remove(&id.to_string())));
+            }
+        }
+        rows.len()
     }
 
     /// Asks for a note, and waits for the answer.
