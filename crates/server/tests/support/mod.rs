@@ -281,7 +281,9 @@ impl Client {
             let patch = self.receive().await;
             for change in patch["changes"].as_array().unwrap() {
                 rows.extend(change["puts"].as_array().unwrap().iter().map(|row| row[0].to_string()));
-                change["deletes"].as_array().unwrap().iter().for_each(|id| drop(rows.remove(&id.to_string())));
+                for id in change["deletes"].as_array().unwrap() {
+                    rows.remove(&id.to_string());
+                }
             }
         }
         rows.len()
