@@ -98,7 +98,9 @@ function parsed(text) {
   }
 }
 
-/** Without what no two runs have alike: stamps, times, ids of the engine's making; and without how many rooms a socket carries, in which the homes differ (SPEC 11). */
+/**
+ * Without what no two runs have alike: stamps, times, ids of the engine's making; and without what a welcome says of a home: how many rooms a socket
+ * carries (SPEC 11), and how often to say what one has (8.25). */
 export function plain(value) {
   if (Array.isArray(value)) {
     const items = value.map(plain);
@@ -108,7 +110,7 @@ export function plain(value) {
   if (typeof value === "number" && value > 1e12) return "time";
   if (typeof value === "string") return /^[0-9a-f]{32}$/.test(value) ? "id" : value;
   if (value === null || typeof value !== "object") return value;
-  const { rooms: _, ...rest } = value;
+  const { rooms: _rooms, have_patches: _patches, have_ms: _ms, ...rest } = value;
   return Object.fromEntries(Object.entries(rest).map(([key, of]) => [key, key === "stamp" ? "stamp" : plain(of)]));
 }
 
