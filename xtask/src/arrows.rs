@@ -26,6 +26,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "partysync-derive",
         ],
     ),
+    ("partysync-typescript", &["partysync-model"]),
     ("partysync-vectors", &["partysync-model", "partysync-derive", "partysync-protocol"]),
     (
         "partysync",
@@ -35,6 +36,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "partysync-room",
             "partysync-server",
             "partysync-worker",
+            "partysync-typescript",
             "partysync-protocol",
         ],
     ),
@@ -42,6 +44,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("partysync-compat", &["partysync", "partysync-compat-app"]),
     ("partysync-compat-app", &["partysync"]),
     ("partysync-compat-worker", &["partysync", "partysync-compat-app"]),
+    ("todo-app", &["partysync"]),
     ("v1-todo", &["partysync", "v1-todo-app"]),
     ("v1-todo-app", &["partysync"]),
     ("v1-todo-worker", &["partysync", "v1-todo-app"]),

@@ -19,6 +19,7 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
     let table = table_name(input)?;
     let krate = model_path(input)?;
     let record = &input.ident;
+    let record_name = record.to_string();
     let id_type = fields[0].field_type;
     let columns = fields.iter().map(|f| column(f, &krate));
     let constants = fields.iter().enumerate().map(|(i, f)| constant(record, f, i, &krate));
@@ -35,7 +36,7 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
             type Id = #id_type;
 
             fn table() -> &'static #krate::Table {
-                static TABLE: #krate::Table = #krate::Table::new(#table, &[#(#columns),*]);
+                static TABLE: #krate::Table = #krate::Table::new(#record_name, #table, &[#(#columns),*]);
                 &TABLE
             }
 

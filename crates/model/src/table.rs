@@ -8,6 +8,7 @@ pub const TIME_COLUMNS: [&str; 3] = ["created_at", "updated_at", "deleted_at"];
 /// A record's table: its name and columns, `id` first, the three times left out.
 #[derive(Debug)]
 pub struct Table {
+    record: &'static str,
     name: &'static str,
     columns: &'static [Column],
     sql: OnceLock<TableSql>,
@@ -42,9 +43,14 @@ pub enum ColumnType {
 }
 
 impl Table {
-    /// Describes a table. `columns[0]` is the id.
-    pub const fn new(name: &'static str, columns: &'static [Column]) -> Self {
-        Table { name, columns, sql: OnceLock::new() }
+    /// Describes the table of a record, which is a struct of the name `record`. `columns[0]` is the id.
+    pub const fn new(record: &'static str, name: &'static str, columns: &'static [Column]) -> Self {
+        Table { record, name, columns, sql: OnceLock::new() }
+    }
+
+    /// The name of the record's struct.
+    pub fn record(&self) -> &'static str {
+        self.record
     }
 
     /// The table's name, which is its channel's.

@@ -53,6 +53,8 @@
 //! - `server` (default): rooms, and the native server that they run in.
 //! - `room`: rooms without a home, for a crate that is to run in both.
 //! - `worker`: rooms on Durable Objects, compiled to WebAssembly.
+//! - `typescript`: TypeScript types of rows and actions, for a test that writes them into a page's file. For `dev-dependencies`: a room's own build
+//!   does not need it.
 //! - `tls`: the native server speaks TLS itself, without a proxy.
 //!
 //! Without any there is what actions are made of, for code that a client shares with the server.
@@ -86,6 +88,11 @@ pub use partysync_server::{Tls, TlsError};
 #[cfg(feature = "worker")]
 #[doc(no_inline)]
 pub use partysync_worker as worker;
+
+/// TypeScript types of rows and actions.
+#[cfg(feature = "typescript")]
+#[doc(no_inline)]
+pub use partysync_typescript as typescript;
 
 /// The code in `docs/coming-from-partysync.md` compiles.
 #[cfg(all(doctest, feature = "server"))]

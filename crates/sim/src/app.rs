@@ -27,7 +27,7 @@ pub(crate) struct Counter {
 }
 
 /// The channel of raw SQL that refers to notes, as clients know it.
-static TAGS: Table = Table::new("tags", &[text("id"), text("note"), text("label")]);
+static TAGS: Table = Table::new("Tag", "tags", &[text("id"), text("note"), text("label")]);
 
 const TAGS_SQL: &str = "CREATE TABLE IF NOT EXISTS tags (id TEXT PRIMARY KEY NOT NULL, \
     note TEXT NOT NULL REFERENCES notes (id) ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED, \
