@@ -119,6 +119,8 @@ pub(crate) enum Action {
         title: String,
     },
     AddToAll,
+    /// Notes in such a number that a few changes are little beside them.
+    Fill(u64),
     ClearNotes,
     ClearCounters,
     /// SQL that an action may not run.
@@ -210,6 +212,11 @@ fn apply_raw(tx: &mut Tx<'_>, action: Action) -> Result<(), ActionError> {
             ("UPDATE counters SET total = total + 1", vec![])
         }
         Action::AddToAll => ("UPDATE counters SET total = total + 1", vec![]),
+        Action::Fill(notes) => (
+            "INSERT OR REPLACE INTO notes (id, title, body) WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n \
+             WHERE i + 1 < ?) SELECT 'fill' || i, 'fill ' || i, ? FROM n",
+            vec![(notes as i64).into(), fill_body().into()],
+        ),
         Action::ClearNotes => ("DELETE FROM notes WHERE deleted_at IS NULL", vec![]),
         Action::ClearCounters => ("DELETE FROM counters", vec![]),
         Action::Forbidden => {
@@ -225,6 +232,13 @@ fn apply_raw(tx: &mut Tx<'_>, action: Action) -> Result<(), ActionError> {
     };
     tx.execute(sql, &params).map(|_| ())
 }
+
+/// What is in a note that is there to be large.
+pub(crate) fn fill_body() -> String {
+    "x".repeat(FILL_BYTES)
+}
+
+const FILL_BYTES: usize = 300;
 
 const INSERT_TAG: &str = "INSERT INTO tags (id, note, label) VALUES (?, ?, ?)";
 

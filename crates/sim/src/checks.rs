@@ -140,6 +140,7 @@ pub(crate) struct Counts {
     pub(crate) below_floor: u64,
     pub(crate) other_history: u64,
     pub(crate) repeated: u64,
+    pub(crate) older: u64,
 }
 
 /// A version's digest of all live rows, its time, and the rows that it changed.

@@ -78,7 +78,7 @@ impl World {
     pub(crate) fn act(&mut self, device: usize, core: usize) -> Checked {
         let site = self.devices[device].cores[core].site;
         let nonce = self.new_nonce(site);
-        let (channel, request) = script::request(&mut self.rng, nonce);
+        let (channel, request) = script::request(&mut self.rng, nonce, self.kind.is_large);
         let action = serde_json::to_string(&request).unwrap_or_default();
         self.sites[site].ledger.requests.insert(nonce, request);
         self.client_event(device, core, Event::Act { channel: channel.to_owned(), action })

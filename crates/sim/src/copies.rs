@@ -3,7 +3,7 @@
 use partysync_client::Client;
 
 use crate::checks::{Checked, Promise, Violation};
-use crate::clients::config;
+use crate::clients::{Core, config};
 use crate::site::{Backup, room_name};
 use crate::world::World;
 
@@ -55,6 +55,19 @@ impl World {
         if core.client.pending().count() == 0 {
             core.stored = Some(core.client.save());
         }
+    }
+
+    /// A device loses what it stored of a room: its page opens anew, as a client that holds nothing.
+    pub(crate) fn wipe(&mut self, device: usize, core: usize) -> Checked {
+        self.hang_up(device)?;
+        let random = self.rng.bytes();
+        let core = &mut self.devices[device].cores[core];
+        let pending: Vec<u64> = core.pending().into_iter().map(|(_, nonce)| nonce).collect();
+        let site = core.site;
+        *core = Core::new(site, random);
+        self.sites[site].ledger.give_up(&pending);
+        self.stats.wiped += 1;
+        self.connect(device)
     }
 
     /// A device is restored from what was stored of it: it has forgotten what it did since. Nothing of that is under way any more,

@@ -81,9 +81,14 @@ impl Ledger {
 
     /// A client forgets all that it did since it was stored.
     pub(crate) fn abandon(&mut self, client: partysync_protocol::ClientId, last: u64, pending: &[u64]) {
+        self.give_up(pending);
+        self.senders.retain(|(sender, number), _| *sender != client || *number <= last);
+    }
+
+    /// Nobody waits any more to learn what becomes of these.
+    pub(crate) fn give_up(&mut self, pending: &[u64]) {
         let open = pending.iter().filter(|nonce| !self.settled.contains_key(nonce));
         self.abandoned.extend(open);
-        self.senders.retain(|(sender, number), _| *sender != client || *number <= last);
     }
 
     /// P4: at the end everybody knows what became of everything, and it is so.

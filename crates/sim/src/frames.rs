@@ -191,7 +191,10 @@ impl Ledger {
         let held = cursor.map(|c| c.version);
         heard.held = if joined.reset { Some(joined.version) } else { held };
         heard.owed += 1;
-        heard.promised = None;
+        heard.promised = joined.newest;
+        let (head, older) = (self.history.versions.len() as Version - 1, joined.newest);
+        ensure!(older.is_none_or(|newest| newest == head), P2, "a snapshot leads to {older:?}, the room is at {head}");
+        self.counts.older += u64::from(older.is_some());
         let may_be_dropped = self.may_have_passed(limits::CLIENT_DAYS);
         self.counts.unknown += u64::from(!joined.known);
         ensure!(joined.known || may_be_dropped, P4, "a client is not known that was seen of late");
@@ -250,7 +253,7 @@ impl Ledger {
         self.connections.retain(|_, heard| !heard.is_gone);
         for (connection, heard) in &mut self.connections {
             let is_even = heard.promised <= heard.held || heard.is_behind;
-            ensure!(is_even, P2, "an ack named a version that is not sent: {heard:?}");
+            ensure!(is_even, P2, "an ack or a snapshot named a version that is not sent: {heard:?}");
             ensure!(heard.waiting.is_empty(), P8, "{connection:?} was not answered: {heard:?}");
             let missing = heard.wants_catch_up && heard.held.is_some_and(|held| held < head);
             ensure!(!missing, P8, "{connection:?} was left behind at {:?} of {head}", heard.held);

@@ -5,7 +5,7 @@ use std::collections::hash_map::DefaultHasher;
 use std::fmt::Write;
 use std::hash::{Hash, Hasher};
 
-use crate::app::{ALARM_COUNTER, Action};
+use crate::app::{ALARM_COUNTER, Action, fill_body};
 
 /// The channels' names, in the order of the digests.
 pub(crate) const CHANNELS: [&str; 3] = ["counters", "notes", "tags"];
@@ -69,6 +69,7 @@ impl Model {
                 self.add_to_all(at);
             }
             Action::AddToAll => self.add_to_all(at),
+            Action::Fill(notes) => self.fill(*notes, at),
             Action::ClearNotes => {
                 let live: Vec<String> =
                     self.notes.iter().filter(|(_, r)| !r.marked).map(|(id, _)| id.clone()).collect();
@@ -125,6 +126,14 @@ impl Model {
     /// What tells one state of all live rows from another.
     pub(crate) fn digest(&self) -> u64 {
         digest(CHANNELS.iter().map(|channel| self.rows(channel)))
+    }
+
+    fn fill(&mut self, notes: u64, at: i64) {
+        for i in 0..notes {
+            let id = format!("fill{i}");
+            self.remove_note(&id);
+            self.put_note(&id, &format!("fill {i}"), &fill_body(), at);
+        }
     }
 
     fn put_note(&mut self, id: &str, title: &str, body: &str, at: i64) {

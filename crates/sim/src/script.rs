@@ -6,9 +6,16 @@ use crate::app::{Action, Request};
 /// Sizes of padded actions, in bytes. The client refuses those past the limit by itself.
 const PADDED_BYTES: [usize; 3] = [1_000, 100_000, 200_000];
 
+/// How many notes fill a room that is to be large.
+const FILL_NOTES: u64 = 40;
+
 /// A random action and the channel it goes to.
-pub(crate) fn request(rng: &mut Rng, nonce: u64) -> (&'static str, Request) {
-    let action = if rng.chance(600) { typed(rng) } else { raw(rng) };
+pub(crate) fn request(rng: &mut Rng, nonce: u64, is_large: bool) -> (&'static str, Request) {
+    let action = match rng.below(1_000) {
+        0..40 if is_large => Action::Fill(FILL_NOTES),
+        0..600 => typed(rng),
+        _ => raw(rng),
+    };
     let channel = match action {
         // A mistake of the client's program.
         _ if rng.chance(4) => "nowhere",

@@ -47,6 +47,12 @@ pub struct Stats {
     pub cuts: u64,
     /// Snapshots that replaced what a client held.
     pub resets: u64,
+    /// Worlds whose rooms hold so much that a snapshot outlives changes.
+    pub large: u64,
+    /// Snapshots that were older than the room.
+    pub older: u64,
+    /// Devices that lost what they had stored.
+    pub wiped: u64,
     /// Faults of the disk that a running room had to bear.
     pub faults: u64,
     /// Worlds with several rooms on one socket.
@@ -88,6 +94,9 @@ impl std::ops::AddAssign for Stats {
         self.reopened += other.reopened;
         self.cuts += other.cuts;
         self.resets += other.resets;
+        self.large += other.large;
+        self.older += other.older;
+        self.wiped += other.wiped;
         self.faults += other.faults;
         self.shared += other.shared;
         self.restored += other.restored;

@@ -16,6 +16,8 @@ pub enum Tamper {
     DropDeletes,
     /// Every fifth patch is not sent: against P2.
     DropPatches,
+    /// The patch that follows a snapshot which is older than the room is not sent: against P2.
+    DropSnapshotPatch,
     /// Every tenth version gets a new stamp when the next one is written: against P2.
     ChangeStamps,
     /// Every tenth version skips a number: against P2.
@@ -183,6 +185,15 @@ pub(crate) fn frame(how: Tamper, count: &mut u64, text: &str) -> Option<String> 
     if how == Tamper::DropAcks && text.starts_with(r#"{"type":"ack""#) {
         *count += 1;
         return (!count.is_multiple_of(7)).then(|| text.to_owned());
+    }
+    if how == Tamper::DropSnapshotPatch {
+        // 1: the next patch is the one.
+        match Down::parse(text) {
+            Ok(Down::Joined(joined)) => *count = u64::from(joined.newest.is_some()),
+            Ok(Down::Patch(_)) if std::mem::take(count) > 0 => return None,
+            _ => {}
+        }
+        return Some(text.to_owned());
     }
     let patch = match how {
         Tamper::DropDeletes | Tamper::DropPatches => match Down::parse(text) {

@@ -49,12 +49,27 @@ pub(crate) struct World {
     pub(crate) lingering: Vec<Wire>,
     pub(crate) next_connection: u64,
     actions: u64,
+    pub(crate) kind: Kind,
     pub(crate) stats: Stats,
+}
+
+/// What kind of world a seed makes. It is drawn from a source of its own: another kind leaves the worlds that there were as they were.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Kind {
+    /// Its rooms hold so much that a snapshot outlives changes (SPEC 8.36), and devices lose what they stored.
+    pub(crate) is_large: bool,
+}
+
+impl Kind {
+    fn of(seed: u64) -> Self {
+        let mut rng = Rng::new(!seed);
+        Kind { is_large: rng.chance(250) }
+    }
 }
 
 impl World {
     fn new(seed: u64, setup: &Setup) -> Self {
-        let mut rng = Rng::new(seed);
+        let (kind, mut rng) = (Kind::of(seed), Rng::new(seed));
         let disk = Disk::new(rng.word());
         // Most worlds have one room, in which more happens then.
         let sites = if rng.chance(700) { 1 } else { 2 + rng.index(2) };
@@ -72,7 +87,8 @@ impl World {
             lingering: Vec::new(),
             next_connection: 1,
             actions: 0,
-            stats: Stats { shared: u64::from(sites > 1), ..Stats::default() },
+            kind,
+            stats: Stats { shared: u64::from(sites > 1), large: u64::from(kind.is_large), ..Stats::default() },
         }
     }
 
@@ -83,6 +99,7 @@ impl World {
         let core = self.rng.index(self.devices[device].cores.len());
         let site = self.rng.index(self.sites.len());
         match self.rng.below(1_000) {
+            0..30 if self.kind.is_large => self.wipe(device, core),
             0..380 => self.serve(site),
             380..640 => self.deliver(device),
             640..840 => self.act(device, core),
@@ -182,6 +199,7 @@ impl World {
             stats.gaps += ledger.counts.gaps;
             stats.below_floor += ledger.counts.below_floor;
             stats.other_history += ledger.counts.other_history;
+            stats.older += ledger.counts.older;
         }
         self.stats
     }

@@ -67,6 +67,11 @@ fn p2_a_patch_that_is_not_sent_is_caught() {
 }
 
 #[test]
+fn p2_a_snapshot_without_the_patch_that_leads_on_from_it_is_caught() {
+    caught(Tamper::DropSnapshotPatch, &[Promise::P2], 40);
+}
+
+#[test]
 fn p2_a_stamp_that_changes_is_caught() {
     caught(Tamper::ChangeStamps, &[Promise::P2], 5);
 }
@@ -162,6 +167,15 @@ fn worlds_have_all_that_is_checked() {
     let mut all = Stats::default();
     (0..SEEDS).for_each(|seed| all += play(seed, &Setup { skew_days: 400, ..Setup::default() }));
     let often = [all.shared, all.restored, all.left_out, all.caught_up, all.delivered, all.repeated];
-    let seldom = [all.rolled_back, all.forgotten, all.unknown, all.gaps, all.below_floor, all.other_history];
+    let seldom = [
+        all.older,
+        all.wiped,
+        all.rolled_back,
+        all.forgotten,
+        all.unknown,
+        all.gaps,
+        all.below_floor,
+        all.other_history,
+    ];
     assert!(often.into_iter().chain(seldom).all(|count| count > 0), "{all:#?}");
 }
