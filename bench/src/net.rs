@@ -146,7 +146,7 @@ impl Net {
         for event in &self.events {
             let id = event.token().0;
             let Some(socket) = self.sockets.get_mut(id).filter(|socket| socket.open) else { continue };
-            let ended = socket.read(id, &mut self.scratch, &mut self.traffic, ear)?;
+            let ended = socket.read(id, event.is_read_closed(), &mut self.scratch, &mut self.traffic, ear)?;
             if ended || socket.flush(&mut self.traffic).is_err() {
                 socket.open = false;
                 self.disconnects += 1;
@@ -187,10 +187,12 @@ impl Net {
 }
 
 impl Socket {
-    /// Reads all that is there. Returns whether the socket ended.
+    /// Reads all that is there. Returns whether the socket ended. A read that fills no buffer has emptied the socket; but the end of
+    /// the stream, if that is there too, wants another one.
     fn read(
         &mut self,
         id: SocketId,
+        to_end: bool,
         scratch: &mut [u8],
         traffic: &mut Traffic,
         ear: &mut impl Ear,
@@ -207,6 +209,9 @@ impl Socket {
             self.input.extend_from_slice(&scratch[..count]);
             if self.take_frames(id, ear)? {
                 return Ok(true);
+            }
+            if count < scratch.len() && !to_end {
+                return Ok(false);
             }
         }
         // What came with the answer to the upgrade.

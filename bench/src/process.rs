@@ -1,41 +1,34 @@
 //! What a process costs, as Linux tells it.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use std::{fs, io};
+
+#[cfg(target_os = "linux")]
+use nix::{time::ClockId, unistd::Pid};
 
 use crate::error::Error;
-
-/// Of the times in `/proc`, the same on all Linux.
-const TICKS_PER_S: f64 = 100.0;
 
 /// A process that is looked at.
 #[derive(Debug, Clone)]
 pub(crate) struct Process {
+    pid: u32,
     folder: PathBuf,
 }
 
 impl Process {
     pub(crate) fn new(pid: u32) -> Result<Self, Error> {
-        Self::at(PathBuf::from(format!("/proc/{pid}")))
-    }
-
-    pub(crate) fn myself() -> Result<Self, Error> {
-        Self::at(PathBuf::from("/proc/self"))
-    }
-
-    fn at(folder: PathBuf) -> Result<Self, Error> {
-        let process = Process { folder };
+        let process = Process { pid, folder: PathBuf::from(format!("/proc/{pid}")) };
         process.cpu().map(|_| process)
     }
 
-    /// Time that it has had of processors.
+    pub(crate) fn myself() -> Result<Self, Error> {
+        Self::new(std::process::id())
+    }
+
+    /// Time that it has had of processors, the user's and the system's.
     pub(crate) fn cpu(&self) -> Result<Duration, Error> {
-        let stat = self.read("stat")?;
-        // The name, in parentheses, may hold anything. Behind it: the 12th and 13th are the user's and the system's ticks.
-        let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
-        let ticks: f64 = fields.skip(11).take(2).filter_map(|field| field.parse::<f64>().ok()).sum();
-        Ok(Duration::from_secs_f64(ticks / TICKS_PER_S))
+        cpu(self.pid).map_err(|error| Error::File(self.folder.clone(), error))
     }
 
     /// Memory that it has now, in bytes.
@@ -55,6 +48,18 @@ impl Process {
         let path = self.folder.join(name);
         fs::read_to_string(&path).map_err(|error| Error::File(path, error))
     }
+}
+
+/// By the process's own clock, which counts nanoseconds: the times in `/proc` count hundredths of a second.
+#[cfg(target_os = "linux")]
+fn cpu(pid: u32) -> io::Result<Duration> {
+    let pid = Pid::from_raw(pid.try_into().map_err(io::Error::other)?);
+    Ok(ClockId::pid_cpu_clock_id(pid)?.now()?.into())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn cpu(_: u32) -> io::Result<Duration> {
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 /// Files below a folder, and the bytes that they take up.

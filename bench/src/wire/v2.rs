@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fmt::Write;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
@@ -19,13 +20,9 @@ const HAVE_EVERY: Duration = Duration::from_secs(1);
 /// follow from that.
 #[derive(Debug)]
 pub(crate) struct V2 {
-    /// `party/room`.
-    address: String,
+    names: Arc<Names>,
     /// The client's secret.
     client: String,
-    /// How acks and patches begin.
-    ack: String,
-    patch: String,
     session: Session,
     /// The version that it asked to go on from.
     held: Option<u64>,
@@ -46,6 +43,36 @@ pub(crate) struct V2 {
     had_at: Option<Instant>,
     /// Those of the patch that is being read.
     rows: Vec<RowId>,
+}
+
+/// What all clients of a room write and read, and share, since there are thousands: a text of its own for each would have to come
+/// from memory for each patch, which costs this program's processor, and so the server's figures, more than version 1 does.
+#[derive(Debug)]
+struct Names {
+    /// `party/room`.
+    address: String,
+    /// How acks and patches begin.
+    ack: String,
+    patch: String,
+}
+
+impl Names {
+    /// Those of the room that was named last, mostly.
+    fn of(party: &str, room: &str) -> Arc<Names> {
+        static LAST: Mutex<Option<Arc<Names>>> = Mutex::new(None);
+        let address = format!("{party}/{room}");
+        let last = &mut *LAST.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(names) = last.as_ref().filter(|names| names.address == address) {
+            return Arc::clone(names);
+        }
+        let names = Arc::new(Names {
+            ack: format!(r#"{{"type":"ack","room":"{address}","number":"#),
+            patch: format!(r#"{{"type":"patch","room":"{address}","from":"#),
+            address,
+        });
+        *last = Some(Arc::clone(&names));
+        names
+    }
 }
 
 /// How far it has come.
@@ -122,12 +149,9 @@ struct Fault;
 
 impl V2 {
     pub(super) fn new(party: &str, room: &str) -> Self {
-        let address = format!("{party}/{room}");
         V2 {
+            names: Names::of(party, room),
             client: fresh_client(),
-            ack: format!(r#"{{"type":"ack","room":"{address}","number":"#),
-            patch: format!(r#"{{"type":"patch","room":"{address}","from":"#),
-            address,
             session: Session::Greeting,
             held: None,
             asked: VecDeque::new(),
@@ -154,7 +178,7 @@ impl V2 {
     }
 
     fn join(&self, cursor: &str, born: &str) -> Vec<String> {
-        let V2 { address, client, .. } = self;
+        let (address, client) = (&self.names.address, &self.client);
         vec![
             r#"{"type":"hello","versions":[2]}"#.to_owned(),
             format!(r#"{{"type":"join","room":"{address}","client":"{client}","cursor":{cursor},"born":{born}}}"#),
@@ -178,7 +202,7 @@ impl V2 {
     fn begin_action(&mut self, message: &mut String, asked: Asked) {
         self.number += 1;
         self.asked.push_back(asked);
-        let V2 { address, number, .. } = self;
+        let (address, number) = (&self.names.address, self.number);
         // Writing to a String never fails.
         let _ =
             write!(message, r#"{{"type":"action","room":"{address}","number":{number},"channel":"todos","action":"#);
@@ -202,12 +226,12 @@ impl V2 {
     /// Reads an ack, or a patch of puts alone, written as our server writes it. `None`: it is another message, and nothing has
     /// happened.
     fn fast(&mut self, message: &[u8], heard: &mut Vec<Heard>) -> Option<Result<(), Fault>> {
-        if let Some(rest) = message.strip_prefix(self.ack.as_bytes()) {
+        if let Some(rest) = message.strip_prefix(self.names.ack.as_bytes()) {
             let (number, rest) = number(rest)?;
             let (version, rest) = self::number(rest.strip_prefix(br#","version":"#)?)?;
             return (rest == b"}").then(|| self.acked(number, version, heard));
         }
-        let (from, rest) = number(message.strip_prefix(self.patch.as_bytes())?)?;
+        let (from, rest) = number(message.strip_prefix(self.names.patch.as_bytes())?)?;
         let (to, rest) = number(rest.strip_prefix(br#","to":"#)?)?;
         let (_, rest) = number(rest.strip_prefix(br#","stamp":"#)?)?;
         let rows = rest.strip_prefix(br#","changes":[{"channel":"todos","puts":["#)?;
@@ -346,7 +370,7 @@ impl V2 {
         if self.patches >= self.have_patches || (self.patches > 0 && now - had_at >= self.have_every) {
             self.patches = 0;
             self.had_at = Some(now);
-            let V2 { address, settled, .. } = self;
+            let (address, settled) = (&self.names.address, self.settled);
             let have = format!(r#"{{"type":"have","room":"{address}","version":{version},"number":{settled}}}"#);
             frame::push_text(out, &have);
         }
