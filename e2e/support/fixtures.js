@@ -7,24 +7,27 @@ import path from "node:path";
 import { test as base, expect } from "@playwright/test";
 
 import { Cable } from "./cable.js";
-import { Server } from "./server.js";
+import { Server, V1_TODO } from "./server.js";
 import { TodoPage } from "./todo-page.js";
 
 export { expect };
 
 export const test = base.extend({
+  /** The program that serves. */
+  binary: V1_TODO,
+
   /** A fresh directory, gone after the test. */
   data: async ({}, use) => {
-    const data = await mkdtemp(path.join(tmpdir(), "v1-todo-"));
+    const data = await mkdtemp(path.join(tmpdir(), "partysync-e2e-"));
     await use(data);
     await rm(data, { recursive: true, force: true });
   },
 
   /** `start(options)` starts a server on `data`; whatever still runs at the end is killed. */
-  start: async ({ data }, use, testInfo) => {
+  start: async ({ binary, data }, use, testInfo) => {
     const servers = [];
     await use(async (options = {}) => {
-      const server = await Server.start({ data, ...options });
+      const server = await Server.start({ binary, data, ...options });
       servers.push(server);
       return server;
     });

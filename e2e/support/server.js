@@ -7,7 +7,8 @@ import { fileURLToPath } from "node:url";
 
 const E2E = fileURLToPath(new URL("..", import.meta.url));
 // A relative path means the same wherever the tests are started from.
-const BINARY = path.resolve(E2E, process.env.V1_TODO_BIN ?? "../target/release/v1-todo");
+export const V1_TODO = path.resolve(E2E, process.env.V1_TODO_BIN ?? "../target/release/v1-todo");
+export const TODO = path.resolve(E2E, process.env.TODO_BIN ?? "../target/release/todo");
 const READY = /^listening on (http:\/\/127\.0\.0\.1:\d+)\s*$/;
 const START_TIMEOUT_MS = 15_000;
 
@@ -15,13 +16,15 @@ export class Server {
   /** The origin that it serves, such as http://127.0.0.1:4711. */
   url;
   stderr = "";
+  #binary;
   #process;
   #exited;
   #killed = false;
 
   /** Resolves when the server says that it listens. Port 0 takes any that is free. */
-  static async start({ data, port = 0 }) {
+  static async start({ binary, data, port = 0 }) {
     const server = new Server();
+    server.#binary = binary;
     await server.#start(["--listen", `127.0.0.1:${port}`, "--data", data]);
     return server;
   }
@@ -53,7 +56,7 @@ export class Server {
   }
 
   async #start(args) {
-    this.#process = spawn(BINARY, args, { stdio: ["ignore", "pipe", "pipe"] });
+    this.#process = spawn(this.#binary, args, { stdio: ["ignore", "pipe", "pipe"] });
     this.#process.stderr.on("data", (bytes) => (this.stderr += bytes));
     // "close" rather than "exit": by then all of stderr has been read.
     this.#exited = new Promise((resolve) => this.#process.once("close", resolve));
@@ -84,6 +87,6 @@ export class Server {
   }
 
   #story(what) {
-    return `${BINARY} ${what}. Its stderr:\n${this.stderr || "(nothing)"}`;
+    return `${this.#binary} ${what}. Its stderr:\n${this.stderr || "(nothing)"}`;
   }
 }

@@ -6,10 +6,9 @@ import { readFile } from "node:fs/promises";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 
-import { WebSocket } from "ws";
-
 import { expect, test as base } from "./fixtures.js";
 
+export { RawClient } from "./raw-client.js";
 export { expect };
 
 const DIST = fileURLToPath(new URL("../v1-react/dist", import.meta.url));
@@ -95,56 +94,6 @@ export class V1Page {
     const shown = async () => (await this.todos.allTextContents()).sort();
     // A reconnect may take 10 s, and what was missed is volunteered 5 s after that.
     await expect.poll(shown, { timeout: 30_000 }).toEqual([...texts].sort());
-  }
-}
-
-/** A client of version 1 without a page: for what somebody else does, and to ask for the room's rows. */
-export class RawClient {
-  #socket;
-  #calls = 0;
-  #waiting = [];
-
-  static async to({ url }, room = "home") {
-    const client = new RawClient();
-    client.#socket = new WebSocket(`${url.replace("http", "ws")}/parties/todos/${room}?_pk=raw-${Math.random()}`);
-    client.#socket.on("message", (text) => client.#received(JSON.parse(text)));
-    await once(client.#socket, "open");
-    return client;
-  }
-
-  /** The room's live rows by id: [id, text, completed]. */
-  async rows() {
-    const { payload } = await this.#ask({ channel: "todos", sync: true, from: null }, (frame) => frame.sync);
-    return payload.map((row) => row.slice(0, 3)).sort(([a], [b]) => (a < b ? -1 : 1));
-  }
-
-  /** Runs an action and tells its answer, be it an error. */
-  run(action) {
-    const id = `raw${this.#calls++}`;
-    return this.#ask({ id, channel: "todos", rpc: true, action }, (frame) => frame.id === id);
-  }
-
-  create(id, text) {
-    return this.run({ type: "create", payload: { id, text, completed: 0 } });
-  }
-
-  delete(id) {
-    return this.run({ type: "delete", payload: { id } });
-  }
-
-  close() {
-    this.#socket.terminate();
-  }
-
-  #ask(frame, isAnswer) {
-    const answer = new Promise((resolve) => this.#waiting.push({ isAnswer, resolve }));
-    this.#socket.send(JSON.stringify(frame));
-    return answer;
-  }
-
-  #received(frame) {
-    const index = this.#waiting.findIndex(({ isAnswer }) => isAnswer(frame));
-    if (index !== -1) this.#waiting.splice(index, 1)[0].resolve(frame);
   }
 }
 

@@ -44,6 +44,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("partysync-compat", &["partysync", "partysync-compat-app"]),
     ("partysync-compat-app", &["partysync"]),
     ("partysync-compat-worker", &["partysync", "partysync-compat-app"]),
+    ("todo", &["partysync", "todo-app"]),
     ("todo-app", &["partysync"]),
     ("v1-todo", &["partysync", "v1-todo-app"]),
     ("v1-todo-app", &["partysync"]),
