@@ -3,7 +3,7 @@
 // A `Client` is one client of one room. It has no socket and no clock: its home hands it what happens, and carries out what it asks
 // for, in order. SPEC section 9 is its text, and the Rust crate `partysync-client` its twin.
 
-import { errorOf, type WireError } from "./error.js";
+import { errorOf, isUnauthorized, type WireError } from "./error.js";
 import { hex } from "./hex.js";
 import {
   ACTION_BYTES,
@@ -57,7 +57,7 @@ export type Event =
   | { readonly type: "act"; readonly channel: string; readonly action: unknown; readonly key: string }
   /** The app has a text for its own code in the room (SPEC 14.7). It is not kept: without a socket in the room it is lost. */
   | { readonly type: "say"; readonly text: string }
-  /** What proves who it is, from now on; null: nothing. */
+  /** What proves to the room's door who it is, from now on; null: nothing. A home hands it in before it opens a socket, and another one whenever it likes. */
   | { readonly type: "token"; readonly token: string | null }
   /** The time that `tick_at` asked for has come, or may have. */
   | { readonly type: "tick" };
@@ -86,6 +86,11 @@ export type Effect =
   | { readonly type: "error"; readonly error: WireError }
   /** Close the socket and open another one after a delay. `room`: the room alone ended; others on the socket may go on. */
   | { readonly type: "reconnect"; readonly scope: "socket" | "room" }
+  /**
+   * Another token is wanted: hand it in. Without `refused` the old one does until the admission by it ends, soon. With it the room is
+   * left, for the token it had, and entered again when another one is there. Don't ask the app for it in a loop (SPEC 9.8).
+   */
+  | { readonly type: "token"; readonly refused?: WireError }
   /** The room is not to be had, for this reason: don't come back unchanged. */
   | { readonly type: "left"; readonly error: WireError }
   /** Hand in a `tick` at this time. */
@@ -159,20 +164,27 @@ type Session =
       readonly rows: Map<string, Json[]>;
     }
   /** Patches come, actions go. */
-  | { readonly at: "live"; readonly link: Link };
+  | { readonly at: "live"; readonly link: Link }
+  /** The room was left for the client's token: it waits for another one. */
+  | { readonly at: "refused"; readonly link: Link };
 
 const CLOSED: Session = { at: "closed" };
+
+/** A client that holds nothing and has no id yet. */
+export const NOBODY: State = {
+  client: "",
+  last: 0,
+  settled: 0,
+  born: null,
+  cursor: null,
+  tables: new Map(),
+  pending: [],
+};
 
 export class Client {
   /** `party/room`. */
   readonly room: string;
-  #client: string;
-  #last = 0;
-  #settled = 0;
-  #born: number | null = null;
-  #cursor: Cursor | null = null;
-  #tables: ReadonlyMap<string, Table> = new Map();
-  #pending: readonly Pending[] = [];
+  #state: State;
   /** Numbers sent on this socket of which the room has not said to try later. */
   #inFlight = new Set<number>();
   #session: Session = CLOSED;
@@ -186,34 +198,20 @@ export class Client {
   /** A client that holds nothing yet. `random` becomes its id: 16 bytes that nobody can guess. */
   constructor(room: string, random: Uint8Array) {
     this.room = room;
-    this.#client = hex(random);
+    this.#state = { ...NOBODY, client: hex(random) };
     this.#random = random;
   }
 
   /** A client that goes on where another one stopped. */
   static restore(room: string, state: State): Client {
     const client = new Client(room, new Uint8Array(16));
-    client.#client = state.client;
-    client.#last = state.last;
-    client.#settled = state.settled;
-    client.#born = state.born;
-    client.#cursor = state.cursor;
-    client.#tables = state.tables;
-    client.#pending = state.pending;
+    client.#state = state;
     return client;
   }
 
   /** What to keep for {@link restore}. What it holds never changes: it can be compared with an earlier one, part by part. */
   save(): State {
-    return {
-      client: this.#client,
-      last: this.#last,
-      settled: this.#settled,
-      born: this.#born,
-      cursor: this.#cursor,
-      tables: this.#tables,
-      pending: this.#pending,
-    };
+    return this.#state;
   }
 
   /** Whether the room's changes are coming in. */
@@ -280,8 +278,7 @@ export class Client {
       this.#effects.push({ type: "refused", key, error: checked.error });
       return;
     }
-    this.#last += 1;
-    const number = this.#last;
+    const number = this.#state.last + 1;
     const pending: Pending = {
       number,
       channel,
@@ -291,7 +288,7 @@ export class Client {
       sent: false,
       appliedAt: null,
     };
-    this.#pending = [...this.#pending, pending];
+    this.#set({ last: number, pending: [...this.#state.pending, pending] });
     this.#effects.push({ type: "changed" });
     this.#sendPending();
   }
@@ -307,6 +304,8 @@ export class Client {
   }
 
   #down(down: Down): void {
+    // What was on its way when the room was left.
+    if (this.#session.at === "refused") return;
     switch (down.type) {
       case "joined":
         return this.#joined(down);
@@ -325,6 +324,9 @@ export class Client {
         return;
       case "left":
         return this.#left(down.error ?? undefined);
+      case "expires":
+        this.#effects.push({ type: "token" });
+        return;
       case "message":
         this.#effects.push({ type: "message", text: down.text });
         return;
@@ -350,34 +352,40 @@ export class Client {
     this.#send({
       type: "join",
       room: this.room,
-      client: this.#client,
-      cursor: this.#cursor,
-      born: this.#born,
+      client: this.#state.client,
+      cursor: this.#state.cursor,
+      born: this.#state.born,
       ...(this.#token === null ? {} : { token: this.#token }),
     });
   }
 
+  /** There is another token. One that was refused brings nobody back (SPEC 9.8). */
   #renew(token: string | null): void {
+    if (token === this.#token) return;
     this.#token = token;
-    const isIn = this.#session.at !== "closed" && this.#session.at !== "greeting";
-    if (token !== null && isIn) this.#send({ type: "token", room: this.room, token });
+    const { at } = this.#session;
+    if (token === null || at === "closed" || at === "greeting") return;
+    if (at === "refused") this.#join();
+    else this.#send({ type: "token", room: this.room, token });
   }
 
   #joined(joined: Joined): void {
     if (this.#session.at === "closed") return;
     const { link } = this.#session;
     // An old copy of the room counts anew: versions of the history that it lost say nothing of who was dropped in this one.
-    this.#born = Math.min(this.#born ?? joined.version, joined.version);
+    const born = Math.min(this.#state.born ?? joined.version, joined.version);
     // What was acked and is in this history shows once all that follows is here. The version that the ack named may lie ahead, if an old copy was put back.
     const newest = joined.newest ?? joined.version;
-    this.#pending = this.#pending.map((p) =>
+    const pending = this.#state.pending.map((p) =>
       p.appliedAt === null ? p : { ...p, appliedAt: Math.min(p.appliedAt, newest) },
     );
+    this.#set({ born, pending });
     if (!joined.known) return this.#startOver(Number.MAX_SAFE_INTEGER);
     // This history lost what another one settled: a restored backup. What of the rest was run in it is not run again.
-    if (joined.last < this.#settled) return this.#startOver(joined.last);
+    if (joined.last < this.#state.settled) return this.#startOver(joined.last);
     // Somebody else used this client's numbers: a copy of its state. Nobody can say whose was run.
-    const isForeign = joined.last > this.#last || this.#pending.some((p) => !p.sent && p.number <= joined.last);
+    const isForeign =
+      joined.last > this.#state.last || this.#state.pending.some((p) => !p.sent && p.number <= joined.last);
     if (isForeign) return this.#startOver(Number.MAX_SAFE_INTEGER);
     if (joined.reset) {
       const cursor = { version: joined.version, stamp: joined.stamp };
@@ -391,11 +399,11 @@ export class Client {
 
   /** The room's channels may have other columns than before the reload, if a migration changed no row. */
   #name(channels: Joined["channels"]): void {
-    const tables = new Map(this.#tables);
+    const tables = new Map(this.#state.tables);
     for (const [channel, columns] of Object.entries(channels)) {
       tables.set(channel, (tables.get(channel) ?? Table.EMPTY).with(columns));
     }
-    this.#tables = tables;
+    this.#set({ tables });
     this.#effects.push({ type: "changed" });
   }
 
@@ -405,24 +413,22 @@ export class Client {
    * its rows, under a number that no action of the new id will have.
    */
   #startOver(until: number): void {
-    for (const p of this.#pending) {
-      if (p.sent && p.appliedAt === null && p.number <= until) {
-        this.#told(p, { status: "unknown", error: errorOf("client_unknown") });
-      }
-    }
     const isLost = (p: Pending) => p.sent && p.appliedAt === null && p.number <= until;
-    let spare = Number.MAX_SAFE_INTEGER;
-    this.#last = 0;
-    this.#pending = this.#pending
-      .filter((p) => !isLost(p))
-      .map((p) => {
-        if (p.appliedAt !== null && p.number <= until) return { ...p, number: spare-- };
-        this.#last += 1;
-        return { ...p, number: this.#last, sent: false, appliedAt: null };
-      });
-    this.#client = hex(this.#random);
-    this.#settled = 0;
-    this.#born = null;
+    const [before, pending]: [readonly Pending[], Pending[]] = [this.#state.pending, []];
+    let [last, spare] = [0, Number.MAX_SAFE_INTEGER];
+    for (const p of before) {
+      if (isLost(p)) this.#told(p, { status: "unknown", error: errorOf("client_unknown") });
+      else if (p.appliedAt !== null && p.number <= until) pending.push({ ...p, number: spare-- });
+      else pending.push({ ...p, number: ++last, sent: false, appliedAt: null });
+    }
+    this.#set({
+      ...NOBODY,
+      client: hex(this.#random),
+      last,
+      pending,
+      cursor: this.#state.cursor,
+      tables: this.#state.tables,
+    });
     this.#inFlight.clear();
     this.#effects.push({ type: "changed" });
     this.#join();
@@ -442,7 +448,7 @@ export class Client {
     );
     let intact = true;
     for (const [channel, rows] of session.rows) {
-      const table = Table.of(tables.get(channel)?.columns ?? [], rows, this.#tables.get(channel));
+      const table = Table.of(tables.get(channel)?.columns ?? [], rows, this.#state.tables.get(channel));
       if (table === undefined) intact = false;
       else tables.set(channel, table);
     }
@@ -451,42 +457,41 @@ export class Client {
   }
 
   #patch(patch: Patch): void {
-    if (this.#session.at !== "live" || this.#cursor === null) return;
+    if (this.#session.at !== "live" || this.#state.cursor === null) return;
     const { link } = this.#session;
     link.unconfirmed += 1;
-    if (patch.to <= this.#cursor.version) return;
-    if (patch.from > this.#cursor.version) return this.#join();
+    if (patch.to <= this.#state.cursor.version) return;
+    if (patch.from > this.#state.cursor.version) return this.#join();
     this.#settleUntil(patch.to);
-    this.#advance({ version: patch.to, stamp: patch.stamp }, patched(this.#tables, patch));
+    this.#advance({ version: patch.to, stamp: patch.stamp }, patched(this.#state.tables, patch));
     this.#have(link.havePatches);
   }
 
   /** The confirmed rows are at a new version; or what came is spoilt, and all is asked for again. */
   #advance(cursor: Cursor, tables: ReadonlyMap<string, Table> | undefined): void {
-    this.#cursor = tables === undefined ? null : cursor;
-    this.#tables = tables ?? this.#tables;
+    this.#set(tables === undefined ? { cursor: null } : { cursor, tables });
     this.#effects.push({ type: "changed" });
     if (tables === undefined) this.#giveUp("socket");
   }
 
   #acked(number: number, version: number): void {
-    if (this.#cursor !== null && this.#cursor.version >= version) {
+    if (this.#state.cursor !== null && this.#state.cursor.version >= version) {
       return this.#settle(number, { status: "synced", version });
     }
-    this.#settled = Math.max(this.#settled, number);
     // Its effect comes with a patch: it goes in the same step (P6).
-    this.#pending = this.#pending.map((p) => {
+    const pending = this.#state.pending.map((p) => {
       if (p.number !== number) return p;
       this.#effects.push({ type: "accepted", number, key: p.key });
       return { ...p, appliedAt: version };
     });
+    this.#set({ settled: Math.max(this.#state.settled, number), pending });
   }
 
   #settle(number: number, fate: Fate): void {
-    this.#settled = Math.max(this.#settled, number);
-    const settled = this.#pending.find((p) => p.number === number);
+    const [settled] = this.#state.pending.filter((p) => p.number === number);
+    this.#set({ settled: Math.max(this.#state.settled, number) });
     if (settled === undefined) return;
-    this.#pending = this.#pending.filter((p) => p !== settled);
+    this.#set({ pending: this.#state.pending.filter((p) => p !== settled) });
     this.#told(settled, fate);
     this.#effects.push({ type: "changed" });
   }
@@ -494,8 +499,8 @@ export class Client {
   /** What was acked goes, if its effect is there at a version. */
   #settleUntil(version: number): void {
     const [stay, go]: [Pending[], Pending[]] = [[], []];
-    for (const p of this.#pending) (p.appliedAt !== null && p.appliedAt <= version ? go : stay).push(p);
-    if (go.length > 0) this.#pending = stay;
+    for (const p of this.#state.pending) (p.appliedAt !== null && p.appliedAt <= version ? go : stay).push(p);
+    if (go.length > 0) this.#set({ pending: stay });
     for (const p of go) this.#told(p, { status: "synced", version: p.appliedAt ?? version });
   }
 
@@ -507,13 +512,18 @@ export class Client {
   /** The server could not take an action now, nor those behind it. */
   #later(later: Later): void {
     for (const number of this.#inFlight) if (number >= later.number) this.#inFlight.delete(number);
-    const first = this.#pending.find((p) => p.appliedAt === null)?.number;
+    const first = this.#state.pending.find((p) => p.appliedAt === null)?.number;
     // Those behind one that has to wait have a gap before them. If the first one has, the room lacks what this client knows to be settled.
     const isGap = later.error.retry === "rejoin" && first === later.number;
     this.#retry = { at: this.#now + later.after_ms, rejoin: isGap || this.#retry?.rejoin === true };
   }
 
   #left(error: WireError | undefined): void {
+    if (error !== undefined && isUnauthorized(error) && this.#session.at !== "closed") {
+      this.#session = { at: "refused", link: this.#session.link };
+      this.#effects.push({ type: "token", refused: error });
+      return;
+    }
     if (error?.retry !== "never") return this.#giveUp("room");
     this.#session = CLOSED;
     this.#effects.push({ type: "left", error });
@@ -535,9 +545,9 @@ export class Client {
   #sendPending(): void {
     if (!this.isLive || this.#retry !== null) return;
     const isNext = (p: Pending) => p.appliedAt === null && !this.#inFlight.has(p.number);
-    const next = this.#pending.filter(isNext);
+    const next = this.#state.pending.filter(isNext);
     if (next.some((p) => !p.sent))
-      this.#pending = this.#pending.map((p) => (isNext(p) && !p.sent ? { ...p, sent: true } : p));
+      this.#set({ pending: this.#state.pending.map((p) => (isNext(p) && !p.sent ? { ...p, sent: true } : p)) });
     for (const { number, channel, action } of next) {
       this.#inFlight.add(number);
       this.#send({ type: "action", room: this.room, number, channel, action });
@@ -546,9 +556,9 @@ export class Client {
 
   /** Says what it holds, if so many patches came since it last did. */
   #have(patches: number): void {
-    if (this.#session.at !== "live" || this.#cursor === null || this.#session.link.unconfirmed < patches) return;
+    if (this.#session.at !== "live" || this.#state.cursor === null || this.#session.link.unconfirmed < patches) return;
     this.#session.link.unconfirmed = 0;
-    this.#send({ type: "have", room: this.room, version: this.#cursor.version, number: this.#settled });
+    this.#send({ type: "have", room: this.room, version: this.#state.cursor.version, number: this.#state.settled });
   }
 
   #tick(): void {
@@ -576,6 +586,10 @@ export class Client {
     if (this.isLive && link.unconfirmed > 0) times.push(link.sentAt + link.haveMs);
     if (this.#retry !== null) times.push(this.#retry.at);
     this.#effects.push({ type: "tick_at", at: Math.max(Math.min(...times), this.#now) });
+  }
+
+  #set(change: Partial<State>): void {
+    this.#state = { ...this.#state, ...change };
   }
 
   #send(up: Up): void {

@@ -4,12 +4,15 @@ import { Link, type Rider } from "./link.js";
 import type { Down, Welcome } from "./protocol.js";
 import { BROKEN, isFinal, Redial, type WebSocketClass } from "./redial.js";
 import { Room, type RoomOptions } from "./room.js";
-import { type Ride, type Token, type Transport, whenBack } from "./transport.js";
+import { ask, type Ride, type Token, type Transport, whenBack } from "./transport.js";
 
 export interface ConnectionOptions extends RoomOptions {
   /** What stands before party and room in a URL; `parties` unless the server says otherwise. */
   readonly prefix?: string;
-  /** Proves who this is, to the server's doors: a parameter of each URL, and a part of each join. */
+  /**
+   * Proves who this is, to the server's doors: a parameter of each URL, and a part of each join. A function is asked again before an
+   * admission ends, and when a token was refused.
+   */
   readonly token?: Token;
   /** Further parameters of the URL. */
   readonly query?: Readonly<Record<string, string>>;
@@ -74,7 +77,9 @@ export class Connection implements Transport {
   }
 
   add(rider: Rider): Ride {
-    const place: Place = { rider: this.#watched(rider, () => place), line: undefined };
+    // But for what is about the line.
+    const heard: Rider["heard"] = (down) => (isFull(down) ? this.#overfull(place) : rider.heard(down));
+    const place: Place = { rider: { ...rider, heard }, line: undefined };
     this.#places.add(place);
     this.#put(place);
     return {
@@ -84,19 +89,6 @@ export class Connection implements Transport {
         this.#places.delete(place);
         this.#takeOff(place);
       },
-    };
-  }
-
-  /** What a room hears on its line, but for what is about the line. */
-  #watched(rider: Rider, place: () => Place): Rider {
-    return {
-      room: rider.room,
-      opened: (welcome) => rider.opened(welcome),
-      heard: (down) => {
-        if (isFull(down)) this.#overfull(place());
-        else rider.heard(down);
-      },
-      closed: (code, reason) => rider.closed(code, reason),
     };
   }
 
@@ -165,7 +157,9 @@ export class Connection implements Transport {
   }
 
   async #url(room: string): Promise<string> {
-    const token = typeof this.token === "function" ? await this.token() : this.token;
+    const home = [...this.#places].find(({ rider }) => rider.room === room)?.rider;
+    // Without its own room a socket serves those that are left on it.
+    const token = await (home === undefined ? ask(this.token) : home.proof());
     const query = new URLSearchParams({ ...this.#options.query, ...(token ? { token } : {}) }).toString();
     return `${this.#base}/${room}${query && `?${query}`}`;
   }

@@ -1,22 +1,20 @@
 // Drives a client of a room: sockets, clock, chance and storage for the logic in client.ts, which has none.
 
 import { Client, type Effect, type Event, type Fate, type Pending, type State } from "./client.js";
-import { errorOf, type WireError } from "./error.js";
+import { errorOf, UNAUTHORIZED, type WireError } from "./error.js";
+import { GOOD_MS } from "./errors.js";
 import { hex, random } from "./hex.js";
 import type { Rider } from "./link.js";
 import { type Down, encode, type Welcome } from "./protocol.js";
 import { BROKEN, delay, isFinal } from "./redial.js";
 import type { Kept, Outcome, Storage } from "./storage.js";
-import type { Ride, Transport } from "./transport.js";
+import { ask, type Ride, type Transport } from "./transport.js";
 
 /** Fates that are kept for tabs that have not heard of them. */
 const OUTCOMES = 50;
 
 /** Until rows that came are stored; what concerns the queue is stored before anything is said of it. */
 const STORE_MS = 300;
-
-/** Who was live for so long has not failed before. */
-const GOOD_MS = 5_000;
 
 export type Connected = "connecting" | "live" | "offline" | "refused";
 
@@ -82,6 +80,11 @@ export class Driver implements Home {
   #store: ReturnType<typeof setTimeout> | undefined;
   #failures = 0;
   #liveAt = 0;
+  /** The token that the app gave last, and one that was refused since it was last live. */
+  #token: string | undefined;
+  #refused: string | undefined;
+  /** What the door said to that. */
+  #refusal: WireError | undefined;
 
   constructor(room: string, transport: Transport, audience: Audience, storage?: Storage, kept?: Kept) {
     this.#room = room;
@@ -106,7 +109,7 @@ export class Driver implements Home {
 
   enter(): void {
     this.#connected("connecting");
-    this.#ride = this.#transport.add(this.#rider());
+    this.#ride ??= this.#transport.add(this.#rider());
     globalThis.addEventListener?.("pagehide", this.#keep);
   }
 
@@ -130,6 +133,8 @@ export class Driver implements Home {
 
   reconnect(): void {
     clearTimeout(this.#back);
+    this.#refused = undefined;
+    this.#refusal = undefined;
     if (this.#ride === undefined) this.enter();
     else this.#ride.reconnect("socket");
   }
@@ -160,6 +165,7 @@ export class Driver implements Home {
   #rider(): Rider {
     return {
       room: this.#room,
+      proof: () => this.#proof(),
       opened: (welcome) => void this.#opened(welcome),
       heard: (down) => this.#heard(down),
       closed: (code, reason) => this.#closed(code, reason),
@@ -168,11 +174,10 @@ export class Driver implements Home {
 
   async #opened(welcome: Welcome): Promise<void> {
     const socket = ++this.#socket;
-    const { token } = this.#transport;
     try {
-      const proof = await (typeof token === "function" ? token() : token);
+      const token = (await this.#proof()) ?? null;
       if (socket !== this.#socket) return;
-      if (proof !== undefined) this.#handle({ type: "token", token: proof });
+      this.#handle({ type: "token", token });
     } catch {
       if (socket === this.#socket) this.#comeBack("room");
       return;
@@ -186,6 +191,8 @@ export class Driver implements Home {
     this.#handle({ type: "down", down });
     if (!this.#client.isLive || this.#connection === "live") return;
     this.#liveAt = Date.now();
+    this.#refused = undefined;
+    this.#refusal = undefined;
     this.#connected("live");
   }
 
@@ -193,11 +200,54 @@ export class Driver implements Home {
     this.#socket += 1;
     clearTimeout(this.#back);
     this.#handle({ type: "closed" });
-    if (isFinal(code)) this.#refuse(errorOf("not_allowed", reason));
-    else if (this.#connection !== "refused") this.#connected("offline");
+    if (code === UNAUTHORIZED && this.#isRenewable()) {
+      this.#ride?.end();
+      this.#ride = undefined;
+      this.#unauthorized(errorOf("not_allowed", reason), () => {
+        this.#ride = this.#transport.add(this.#rider());
+      });
+    } else if (isFinal(code)) this.#refuse(errorOf("not_allowed", reason));
+    else if (this.#connection !== "refused") this.#connected("offline", this.#refusal);
+  }
+
+  #isRenewable(): boolean {
+    return typeof this.#transport.token === "function";
+  }
+
+  /** What proves who it is. Rejects if that was refused: nobody comes back with it (SPEC 9.8). */
+  async #proof(): Promise<string | undefined> {
+    const token = await ask(this.#transport.token);
+    this.#token = token;
+    if (this.#refusal === undefined) return token;
+    // Signed out: that will not change by itself.
+    if (token === undefined) this.#refuse(this.#refusal);
+    if (token === undefined || token === this.#refused) throw new Error(this.#refusal.text);
+    return token;
+  }
+
+  /** Its token was refused: it comes back with another one, for which the app is asked at once, then after delays. */
+  #unauthorized(refusal: WireError, comeBack: () => void): void {
+    this.#refused = this.#token;
+    this.#refusal = refusal;
+    this.#connected("offline", refusal);
+    this.#wait(comeBack, this.#failures === 0 ? 0 : undefined);
+  }
+
+  /** Hands in the token that the app has by now. In a room that was left for the one before, it enters with it. */
+  async #renew(): Promise<void> {
+    const socket = this.#socket;
+    try {
+      const token = await this.#proof();
+      if (socket === this.#socket && token !== undefined) this.#handle({ type: "token", token });
+    } catch {
+      if (socket === this.#socket) this.#wait(() => void this.#renew());
+    }
   }
 
   #refuse(refusal: WireError): void {
+    clearTimeout(this.#back);
+    this.#socket += 1;
+    this.#handle({ type: "closed" });
     this.#ride?.end();
     this.#ride = undefined;
     this.#audience.failed(refusal);
@@ -205,6 +255,7 @@ export class Driver implements Home {
   }
 
   #connected(connection: Connected, refusal?: WireError): void {
+    if (this.#connection === "live" && Date.now() - this.#liveAt > GOOD_MS) this.#failures = 0;
     this.#connection = connection;
     this.#audience.connected(connection, refusal);
   }
@@ -244,6 +295,11 @@ export class Driver implements Home {
       case "reconnect":
         this.#comeBack(effect.scope);
         break;
+      case "token":
+        if (effect.refused === undefined) void this.#renew();
+        else if (this.#isRenewable()) this.#unauthorized(effect.refused, () => void this.#renew());
+        else this.#refuse(effect.refused);
+        break;
       case "left":
         this.#refuse(effect.error);
         break;
@@ -259,10 +315,13 @@ export class Driver implements Home {
 
   /** Not at once, whatever was wrong: it may be wrong again. */
   #comeBack(scope: "socket" | "room"): void {
-    if (Date.now() - this.#liveAt > GOOD_MS) this.#failures = 0;
-    this.#connected("offline");
+    this.#connected("offline", this.#refusal);
+    this.#wait(() => this.#ride?.reconnect(scope));
+  }
+
+  #wait(comeBack: () => void, ms = delay(BROKEN, this.#failures, Math.random())): void {
     clearTimeout(this.#back);
-    this.#back = setTimeout(() => this.#ride?.reconnect(scope), delay(BROKEN, this.#failures, Math.random()));
+    this.#back = setTimeout(comeBack, ms);
     this.#failures += 1;
   }
 
@@ -274,7 +333,7 @@ export class Driver implements Home {
     if (this.#storage === undefined) return;
     const queue = ({ client, last, settled, born, pending }: State) => [client, last, settled, born, pending];
     const now = queue(this.#state);
-    if (queue(before).some((part, i) => part !== now[i])) this.#wait(() => this.#keep());
+    if (queue(before).some((part, i) => part !== now[i])) this.#queue(() => this.#keep());
     else if (before.tables !== this.#state.tables) this.#store ??= setTimeout(this.#keep, STORE_MS);
   }
 
@@ -308,11 +367,11 @@ export class Driver implements Home {
       if (socket === this.#socket) for (const frame of frames) this.#ride?.send(frame);
     };
     if (this.#line === undefined) send();
-    else this.#wait(send);
+    else this.#queue(send);
   }
 
   /** Does something when all that waits is done. */
-  #wait(what: () => Promise<void> | void): void {
+  #queue(what: () => Promise<void> | void): void {
     // Storing begins at once; what is sent waits for it.
     const begun = this.#line === undefined ? what() : undefined;
     const line = this.#line === undefined ? Promise.resolve(begun) : this.#line.then(what);

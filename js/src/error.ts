@@ -6,7 +6,7 @@ import type { ErrorCode, Fault, Retry } from "./errors.js";
 export interface WireError {
   /** One of the catalogue; a later server may know more. */
   readonly code: ErrorCode | (string & {});
-  /** The app's own code, with `rejected`. */
+  /** The app's own code, with `rejected`. With a `not_allowed` that stands for a close, or a door's no: the close code (SPEC 10.1). */
   readonly reason?: string | null;
   /** Fit to be shown to a user. */
   readonly text: string;
@@ -23,6 +23,14 @@ export const OWN = {
   too_large: "The message is larger than the room takes.",
   client_unknown: "The room does not know this client any more.",
 } as const satisfies Partial<Record<ErrorCode, string>>;
+
+/** The close code, and the reason, that says that another token may be let in (SPEC 9.8). */
+export const UNAUTHORIZED = 4401;
+
+/** Whether the room may be entered with another token. */
+export function isUnauthorized({ code, reason }: WireError): boolean {
+  return code === "not_allowed" && reason === `${UNAUTHORIZED}`;
+}
 
 /** An error of the client's own finding, with the text that somebody else gave it, if any. */
 export function errorOf(code: keyof typeof OWN, text = ""): WireError {

@@ -37,38 +37,41 @@ export const ERRORS = {
 export type ErrorCode = keyof typeof ERRORS;
 
 /**
- * What a close code means (SPEC 8.27): for the first row that has it. Whether a client comes back after that: after a random
- * delay of this many milliseconds, from and to; `done`: it wanted to go; `unchanged`: not before something has changed.
+ * Whether a client comes back after a close code (SPEC 8.27): for the first row that has it, from and to, after so many
+ * milliseconds at least and at first at most; not unchanged, if there are none. After any other code it does as after 1006.
  */
-export const CLOSE_CODES = [
+export const CLOSE_CODES: readonly (readonly [from: number, to: number, leastMs?: number, mostMs?: number])[] = [
   // done
-  { from: 1000, to: 1000, comeBack: "done" },
-  // the server's room moved
-  { from: 1001, to: 1001, comeBack: [0, 5000] },
+  [1000, 1000],
   // not WebSocket
-  { from: 1002, to: 1002, comeBack: [5000, 30000] },
+  [1002, 1002, 5000, 30000],
   // binary frame that the app does not take, on version 2
-  { from: 1003, to: 1003, comeBack: [5000, 30000] },
-  // the connection broke
-  { from: 1006, to: 1006, comeBack: [0, 5000] },
+  [1003, 1003, 5000, 30000],
   // not UTF-8
-  { from: 1007, to: 1007, comeBack: [5000, 30000] },
+  [1007, 1007, 5000, 30000],
   // not allowed
-  { from: 1008, to: 1008, comeBack: "unchanged" },
+  [1008, 1008],
   // frame too large
-  { from: 1009, to: 1009, comeBack: [5000, 30000] },
+  [1009, 1009, 5000, 30000],
   // the server's fault
-  { from: 1011, to: 1011, comeBack: [5000, 30000] },
-  // restart
-  { from: 1012, to: 1012, comeBack: [0, 5000] },
+  [1011, 1011, 5000, 30000],
   // overloaded
-  { from: 1013, to: 1013, comeBack: [5000, 30000] },
+  [1013, 1013, 5000, 30000],
   // bad gateway
-  { from: 1014, to: 1014, comeBack: [5000, 30000] },
+  [1014, 1014, 5000, 30000],
   // the client broke the protocol, or a door refused with 400
-  { from: 4400, to: 4400, comeBack: "unchanged" },
+  [4400, 4400],
   // the room was deleted, or a door refused with 410
-  { from: 4410, to: 4410, comeBack: "unchanged" },
+  [4410, 4410],
   // a door refused (13.4) with the status that is 4000 less
-  { from: 4401, to: 4499, comeBack: "unchanged" },
-] as const;
+  [4401, 4499],
+];
+
+/** How long a client waits at first after a connection that broke, at most. */
+export const USUAL_MS = 5000;
+
+/** The longest that it ever waits. */
+export const LONGEST_MS = 30000;
+
+/** A socket that was open for so long is no failure. */
+export const GOOD_MS = 5000;

@@ -2,6 +2,9 @@
 
 import { type Down, encode, parse, VERSION, type Welcome } from "./protocol.js";
 
+/** What a link needs of a socket. */
+export type Dialled = Pick<SocketLike, "readyState" | "send" | "close" | "addEventListener" | "reconnect">;
+
 /** What is asked of a socket: the browser's own, partysocket's, and `ws` of Node are ones. */
 export interface SocketLike {
   readonly readyState: number;
@@ -22,6 +25,8 @@ export interface SocketLike {
 export interface Rider {
   /** `party/room`. */
   readonly room: string;
+  /** What proves who it is, to the door of the room that a URL names. Rejects if there is none that was not refused. */
+  proof(): Promise<string | undefined>;
   /** The socket is open, and speaks version 2. */
   opened(welcome: Welcome): void;
   /** A frame came for this room, or for none. Undefined: it can't be read. */
@@ -37,13 +42,13 @@ const OPEN = 1;
 const ANSWER_MS = 10_000;
 
 export class Link {
-  readonly #socket: SocketLike;
+  readonly #socket: Dialled;
   readonly #riders = new Map<string, Rider>();
   #welcome: Welcome | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
   readonly #onWelcome: (welcome: Welcome) => void;
 
-  constructor(socket: SocketLike, onWelcome: (welcome: Welcome) => void = () => {}) {
+  constructor(socket: Dialled, onWelcome: (welcome: Welcome) => void = () => {}) {
     this.#socket = socket;
     this.#onWelcome = onWelcome;
     socket.addEventListener("open", this.#opened);
@@ -115,8 +120,9 @@ export class Link {
 
   #welcomed(welcome: Welcome): void {
     this.#welcome = welcome;
-    this.#onWelcome(welcome);
     for (const rider of [...this.#riders.values()]) rider.opened(welcome);
+    // Rooms that are put on it now hear it as they are.
+    this.#onWelcome(welcome);
   }
 
   readonly #closed = ({ code, reason }: { code?: number; reason?: string }): void => {

@@ -132,6 +132,7 @@ export type Down =
   | { readonly type: "error"; readonly room?: string | null; readonly error: WireError }
   | { readonly type: "message"; readonly room: string; readonly text: string }
   | { readonly type: "left"; readonly room: string; readonly error?: WireError | null }
+  | { readonly type: "expires"; readonly room: string; readonly after_ms: number }
   | { readonly type: "pong" }
   | { readonly type: "unknown" };
 
@@ -148,9 +149,14 @@ export function parse(text: string): Down | undefined {
     return undefined;
   }
   if (!isObject(message) || typeof message.type !== "string") return undefined;
-  const shape = Object.hasOwn(SHAPES, message.type) ? SHAPES[message.type as keyof typeof SHAPES] : undefined;
-  if (shape === undefined) return { type: "unknown" };
-  for (const field in shape) if (shape[field]?.(message[field]) !== true) return undefined;
+  const fields = Object.hasOwn(MESSAGES, message.type) ? MESSAGES[message.type] : undefined;
+  if (fields === undefined) return { type: "unknown" };
+  for (const field of fields.split(" ")) {
+    const [name = "", mayBeAbsent] = field.split("?");
+    const value = message[name];
+    const isFine = (mayBeAbsent !== undefined && isNothing(value)) || (FIELDS[name] ?? isCount)(value);
+    if (!isFine) return undefined;
+  }
   return message as unknown as Down;
 }
 
@@ -193,8 +199,7 @@ type Check = (value: unknown) => boolean;
 const isText: Check = (value) => typeof value === "string";
 const isFlag: Check = (value) => typeof value === "boolean";
 const isNothing: Check = (value) => value === undefined || value === null;
-const isMaybeCount: Check = (value) => isNothing(value) || isCount(value);
-const isList: Check = (value) => Array.isArray(value);
+const isList: Check = Array.isArray;
 const isError: Check = (value) =>
   isObject(value) &&
   isText(value.code) &&
@@ -207,33 +212,33 @@ const isColumns: Check = (value) =>
 const isChanges: Check = (value) =>
   Array.isArray(value) && value.every((c) => isObject(c) && isText(c.channel) && isList(c.puts) && isList(c.deletes));
 
-/** What each message must have. */
-const SHAPES: { readonly [type: string]: { readonly [field: string]: Check } } = {
-  welcome: {
-    version: isCount,
-    rooms: isCount,
-    ping_ms: isCount,
-    have_patches: isMaybeCount,
-    have_ms: isMaybeCount,
-    frame_bytes: isCount,
-  },
-  joined: {
-    room: isText,
-    version: isCount,
-    stamp: isCount,
-    newest: isMaybeCount,
-    last: isCount,
-    known: isFlag,
-    reset: isFlag,
-    channels: isColumns,
-  },
-  snapshot: { room: isText, channel: isText, rows: isList, more: isFlag },
-  patch: { room: isText, from: isCount, to: isCount, stamp: isCount, changes: isChanges },
-  ack: { room: isText, number: isCount, version: isCount },
-  reject: { room: isText, number: isCount, error: isError },
-  later: { room: isText, number: isCount, after_ms: isCount, error: isError },
-  error: { room: (value) => isNothing(value) || isText(value), error: isError },
-  message: { room: isText, text: isText },
-  left: { room: isText, error: (value) => isNothing(value) || isError(value) },
-  pong: {},
+/** What a field is, in whatever message; a count, if it is not here. */
+const FIELDS: { readonly [field: string]: Check } = {
+  type: isText,
+  room: isText,
+  channel: isText,
+  text: isText,
+  known: isFlag,
+  reset: isFlag,
+  more: isFlag,
+  rows: isList,
+  channels: isColumns,
+  changes: isChanges,
+  error: isError,
+};
+
+/** The fields of each message; one with `?` may be absent, or null. */
+const MESSAGES: { readonly [type: string]: string } = {
+  welcome: "version rooms ping_ms have_patches? have_ms? frame_bytes",
+  joined: "room version stamp newest? last known reset channels",
+  snapshot: "room channel rows more",
+  patch: "room from to stamp changes",
+  ack: "room number version",
+  reject: "room number error",
+  later: "room number after_ms error",
+  error: "room? error",
+  message: "room text",
+  left: "room error?",
+  expires: "room after_ms",
+  pong: "type",
 };

@@ -1,14 +1,8 @@
 // A WebSocket that opens again by itself.
 
-import { CLOSE_CODES } from "./errors.js";
-import type { SocketLike } from "./link.js";
+import { CLOSE_CODES, GOOD_MS, LONGEST_MS, USUAL_MS } from "./errors.js";
+import type { Dialled, SocketLike } from "./link.js";
 import { SUBPROTOCOL } from "./protocol.js";
-
-/** The longest that it waits before it tries again. */
-const LONGEST_MS = 30_000;
-
-/** A connection that lasted this long was a good one: what came before it counts no more. */
-const GOOD_MS = 5_000;
 
 /** Until a connection that neither opens nor fails is given up. */
 const DIAL_MS = 15_000;
@@ -16,33 +10,32 @@ const DIAL_MS = 15_000;
 /** What a socket says that broke without a close. */
 export const BROKEN = 1006;
 
-/** What SPEC 8.27 says of a code; one that is the app's is taken as a connection that broke. */
-function comeBack(code: number): "done" | "unchanged" | readonly [from: number, to: number] {
-  return CLOSE_CODES.find(({ from, to }) => from <= code && code <= to)?.comeBack ?? [0, 5_000];
+/** Milliseconds from and to, at first; without both, never. */
+function span(code: number): readonly [least?: number, most?: number] {
+  const [, , ...times] = CLOSE_CODES.find(([from, to]) => from <= code && code <= to) ?? [0, 0, 0, USUAL_MS];
+  return times;
 }
 
 /** Whether a close code says not to come back unchanged. */
 export function isFinal(code: number): boolean {
-  return typeof comeBack(code) === "string";
+  return span(code)[0] === undefined;
 }
 
 /** Milliseconds until the next try. The longest delay doubles with each failure in a row, so that the many who lost one server do not come back at once. */
 export function delay(code: number, failures: number, random: number): number {
-  const range = comeBack(code);
-  const [from, to] = typeof range === "string" ? [LONGEST_MS, LONGEST_MS] : range;
-  return from + random * (Math.min(LONGEST_MS, to * 2 ** failures) - from);
+  const [least = LONGEST_MS, most = LONGEST_MS] = span(code);
+  return least + random * (Math.min(LONGEST_MS, most * 2 ** failures) - least);
 }
 
 type Handler = (event: { code?: number; reason?: string; data?: unknown }) => void;
 
 export type WebSocketClass = new (url: string, protocols: string[]) => SocketLike;
 
-export class Redial implements SocketLike {
+export class Redial implements Dialled {
   readonly #address: () => string | Promise<string>;
   readonly #WebSocket: WebSocketClass;
   readonly #handlers = new Map<string, Set<Handler>>();
   #socket: SocketLike | undefined;
-  #url = "";
   #failures = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #openedAt: number | undefined;
@@ -58,10 +51,6 @@ export class Redial implements SocketLike {
 
   get readyState(): number {
     return this.#socket?.readyState ?? (this.#isClosed ? 3 : 0);
-  }
-
-  get url(): string {
-    return this.#url;
   }
 
   send(data: string): void {
@@ -90,10 +79,6 @@ export class Redial implements SocketLike {
     this.#handlers.set(type, handlers.add(handler));
   }
 
-  removeEventListener(type: string, handler: Handler): void {
-    this.#handlers.get(type)?.delete(handler);
-  }
-
   #wait(ms: number): void {
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => void this.#open(), ms);
@@ -108,7 +93,6 @@ export class Redial implements SocketLike {
       const url = await this.#address();
       if (!isCurrent()) return;
       const socket = new this.#WebSocket(url, [SUBPROTOCOL]);
-      this.#url = url;
       this.#socket = socket;
       socket.addEventListener("open", () => isCurrent() && this.#opened());
       socket.addEventListener("message", (event) => isCurrent() && this.#emit("message", event));

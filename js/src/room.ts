@@ -54,7 +54,7 @@ export interface Status {
    * tried again. `refused`: the room may not be entered; `reconnect()` tries again.
    */
   readonly connection: "idle" | Connected;
-  /** Why it was refused. */
+  /** Why it was refused; or, while it is `offline`, why its token was, for which another one is asked for. */
   readonly refusal?: WireError | undefined;
   /** Actions whose fate is open. */
   readonly pending: number;
@@ -184,13 +184,11 @@ export class Room {
   /** Asks for an action of a channel. */
   send(channel: string, action: unknown): Sent {
     const key = hex(random());
+    let onAccepted: Waiting["accepted"] = () => {};
     const accepted = new Promise<Accepted | Fate>((resolve) => {
-      this.#waiting.set(key, { accepted: resolve, settled: () => {} });
+      onAccepted = resolve;
     });
-    const sent = new Promise<Fate>((resolve) => {
-      const early = this.#waiting.get(key)?.accepted ?? resolve;
-      this.#waiting.set(key, { accepted: early as Waiting["accepted"], settled: resolve });
-    });
+    const sent = new Promise<Fate>((resolve) => this.#waiting.set(key, { accepted: onAccepted, settled: resolve }));
     const handed = { key, channel, action, at: Date.now() };
     this.#handed.set(key, handed);
     this.#home?.act(handed);

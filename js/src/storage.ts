@@ -1,6 +1,6 @@
 // What a room keeps in IndexedDB: rows and cursor, which are a cache, and the queue of actions, which is not.
 
-import type { Fate, Pending, State } from "./client.js";
+import { type Fate, NOBODY, type Pending, type State } from "./client.js";
 import { isClientId } from "./hex.js";
 import { isCount, isCursor, isObject, type Row } from "./protocol.js";
 import { Table } from "./table.js";
@@ -184,17 +184,6 @@ function restored(
   const kept = { state: { ...ids, ...cache, pending: queue }, outcomes: outcomes ?? [] };
   return { kept, orphans: [], isWhole };
 }
-
-/** A state whose client has no id yet. */
-const NOBODY: State = {
-  client: "",
-  last: 0,
-  settled: 0,
-  born: null,
-  cursor: null,
-  tables: new Map(),
-  pending: [],
-};
 
 type StoredClient = Pick<State, "client" | "last" | "settled" | "born" | "cursor"> & {
   readonly columns: readonly [channel: string, columns: readonly string[]][];

@@ -9,6 +9,11 @@ const CLOSED = 3;
 /** What proves who somebody is; a function is asked each time. */
 export type Token = string | (() => string | null | Promise<string | null>);
 
+/** Asks for it. */
+export async function ask(token: Token | undefined): Promise<string | undefined> {
+  return (typeof token === "function" ? await token() : token) ?? undefined;
+}
+
 /** Takes rooms on. */
 export interface Transport {
   /** What tells this server from others: a part of the key under which a room is stored. */

@@ -202,6 +202,153 @@ test("SPEC 8.27: what a token's function throws is a failure like another: it is
   expect(nth(1).joins()).toEqual(["todos/a"]);
 });
 
+/** A function that gives tokens, and how often it was asked. */
+function tokens(...given: (string | null)[]) {
+  const asked = { count: 0, token: async () => given[Math.min(asked.count++, given.length - 1)] ?? null };
+  return asked;
+}
+
+const UNAUTHORIZED = { code: "not_allowed", reason: "4401", text: "Sign in again.", fault: "client", retry: "never" };
+
+test("SPEC 9.8: the token is asked for again before the admission ends, and sent if it is another one", async () => {
+  const asked = tokens("one", "one", "two", "two");
+  const [a] = await hold(open({ token: asked.token }), "a");
+  nth(0).welcome(1);
+  await vi.advanceTimersByTimeAsync(0);
+  nth(0).joined("todos/a");
+  for (const sent of [[{ type: "token", room: "todos/a", token: "two" }], []]) {
+    nth(0).sent = [];
+    nth(0).say({ type: "expires", room: "todos/a", after_ms: 60_000 });
+    await vi.advanceTimersByTimeAsync(0);
+    expect(nth(0).sent).toEqual(sent);
+  }
+  expect([asked.count, a?.status.connection]).toEqual([4, "live"]);
+});
+
+test("SPEC 9.8: what the token's function throws then is tried again", async () => {
+  let count = 0;
+  const token = async () => {
+    count += 1;
+    if (count === 3) throw new Error("no network");
+    return `${count}`;
+  };
+  await hold(open({ token }), "a");
+  nth(0).welcome(1);
+  await vi.advanceTimersByTimeAsync(0);
+  nth(0).joined("todos/a");
+  nth(0).say({ type: "expires", room: "todos/a", after_ms: 60_000 });
+  await vi.advanceTimersByTimeAsync(6_000);
+  expect(nth(0).sent.at(-1)).toEqual({ type: "token", room: "todos/a", token: "4" });
+});
+
+test("SPEC 9.8: a room that is left for its token is entered again with another one, on the same socket, not with that and not in a loop", async () => {
+  vi.spyOn(Math, "random").mockReturnValue(1);
+  const asked = tokens("url", "a", "b", "b", "b", "c");
+  const [, b] = await hold(open({ token: asked.token }), "a", "b");
+  nth(0).welcome(32);
+  await vi.advanceTimersByTimeAsync(0);
+  for (const room of ["todos/a", "todos/b"]) nth(0).joined(room);
+  expect(nth(0).sent.at(-1)).toMatchObject({ type: "join", room: "todos/b", token: "b" });
+  nth(0).sent = [];
+  nth(0).say({ type: "left", room: "todos/b", error: UNAUTHORIZED });
+  expect(b?.status).toMatchObject({ connection: "offline", refusal: { text: "Sign in again." } });
+  await vi.advanceTimersByTimeAsync(0);
+  expect(asked.count, "at once").toBe(4);
+  await vi.advanceTimersByTimeAsync(9_999);
+  expect(asked.count).toBe(4);
+  await vi.advanceTimersByTimeAsync(1);
+  expect([asked.count, nth(0).joins()]).toEqual([5, []]);
+  await vi.advanceTimersByTimeAsync(20_000);
+  expect(nth(0).sent.filter(({ type }) => type !== "ping")).toMatchObject([
+    { type: "join", room: "todos/b", token: "c" },
+  ]);
+  nth(0).joined("todos/b");
+  expect(b?.status).toMatchObject({ connection: "live", problems: [] });
+  expect([b?.status.refusal, sockets.length]).toEqual([undefined, 1]);
+});
+
+test("SPEC 9.8: tokens that are all refused are asked for once a delay, up to 30 s", async () => {
+  vi.spyOn(Math, "random").mockReturnValue(1);
+  let count = 0;
+  await hold(open({ token: async () => `${++count}` }), "a", "b");
+  nth(0).welcome(32);
+  await vi.advanceTimersByTimeAsync(0);
+  nth(0).joined("todos/a");
+  const times: number[] = [];
+  for (let second = 0; second <= 100; second++) {
+    if (nth(0).sent.some(({ type, room }) => type === "join" && room === "todos/b")) {
+      times.push(second);
+      nth(0).sent = [];
+      nth(0).say({ type: "left", room: "todos/b", error: UNAUTHORIZED });
+      await vi.advanceTimersByTimeAsync(0);
+    }
+    nth(0).say({ type: "pong" });
+    await vi.advanceTimersByTimeAsync(1_000);
+  }
+  expect(times).toEqual([0, 1, 11, 31, 61, 91]);
+  expect(count, "the URL and two joins before").toBe(3 + 5);
+});
+
+test("SPEC 9.8, 13.4: a socket that is closed for its token is opened again with another one alone", async () => {
+  vi.spyOn(Math, "random").mockReturnValue(0.5);
+  const asked = tokens("old", "old", "old", "new");
+  const [a] = await hold(open({ token: asked.token }), "a");
+  nth(0).lose(4401, "Sign in again.");
+  expect(a?.status).toMatchObject({ connection: "offline", refusal: { text: "Sign in again." } });
+  await vi.advanceTimersByTimeAsync(1);
+  expect([asked.count, sockets.length], "asked at once, and that was refused").toEqual([2, 1]);
+  expect(a?.status).toMatchObject({ connection: "offline", refusal: { text: "Sign in again." } });
+  await vi.advanceTimersByTimeAsync(20_000);
+  expect([asked.count, sockets.length]).toEqual([4, 2]);
+  expect(nth(1).address).toMatch("token=new");
+  nth(1).welcome(1);
+  await vi.advanceTimersByTimeAsync(0);
+  nth(1).joined("todos/a");
+  expect(a?.status).toMatchObject({ connection: "live", problems: [] });
+});
+
+test("SPEC 9.8: who is signed out is refused, and asked for nothing more until it is told to", async () => {
+  const asked = tokens("old", null, null);
+  const [a] = await hold(open({ token: asked.token }), "a");
+  nth(0).lose(4401, "Sign in again.");
+  await vi.advanceTimersByTimeAsync(600_000);
+  expect([asked.count, sockets.length]).toEqual([2, 1]);
+  expect(a?.status).toMatchObject({ connection: "refused", refusal: { text: "Sign in again." } });
+  a?.reconnect();
+  await vi.advanceTimersByTimeAsync(0);
+  expect([asked.count, sockets.length]).toEqual([3, 2]);
+});
+
+test("SPEC 9.8, 13.4: a token that is a text is not given twice", async () => {
+  const [a, b] = await hold(open({ token: "old" }), "a", "b");
+  nth(0).welcome(32);
+  await vi.advanceTimersByTimeAsync(0);
+  nth(0).say({ type: "left", room: "todos/b", error: UNAUTHORIZED });
+  expect(b?.status).toMatchObject({ connection: "refused", refusal: UNAUTHORIZED });
+  nth(0).lose(4401, "Sign in again.");
+  await vi.advanceTimersByTimeAsync(600_000);
+  expect([a?.status.connection, sockets.length]).toEqual(["refused", 1]);
+});
+
+test("SPEC 8.27: a room that ends again and again, without having been entered, is tried less and less", async () => {
+  vi.spyOn(Math, "random").mockReturnValue(1);
+  await hold(open(), "a", "b");
+  nth(0).welcome(32);
+  await vi.advanceTimersByTimeAsync(0);
+  nth(0).joined("todos/a");
+  const times: number[] = [];
+  for (let second = 0; second <= 100; second++) {
+    if (nth(0).sent.some(({ type, room }) => type === "join" && room === "todos/b")) {
+      times.push(second);
+      nth(0).sent = [];
+      nth(0).left("todos/b", "busy", "later");
+    }
+    nth(0).say({ type: "pong" });
+    await vi.advanceTimersByTimeAsync(1_000);
+  }
+  expect(times).toEqual([0, 5, 15, 35, 65, 95]);
+});
+
 test("SPEC 8.27: delays are random within what the close code says, and grow with failures, to 30 s", () => {
   const range = (code: number, failures: number) => [delay(code, failures, 0), delay(code, failures, 1)];
   expect(range(1012, 0)).toEqual([0, 5_000]);

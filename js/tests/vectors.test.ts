@@ -9,6 +9,7 @@ import { Client } from "../src/client.js";
 import { isClientId } from "../src/hex.js";
 import { newId } from "../src/ids.js";
 import { encode, type Json, parse, type Up } from "../src/protocol.js";
+import { delay, isFinal } from "../src/redial.js";
 import { check, type Dialogue, play } from "./support/dialogue.js";
 
 const FOLDER = fileURLToPath(new URL("../../vectors/", import.meta.url));
@@ -35,6 +36,7 @@ const FIELDS: { readonly [type: string]: string } = {
   message: "room text",
   pong: "",
   left: "room error",
+  expires: "room after_ms",
   unknown: "",
 };
 
@@ -66,7 +68,8 @@ function meaning(text: string): unknown {
   return said;
 }
 
-const KNOWN = ["README.md", "ids.json", "lock.json", "messages/down.json", "messages/up.json", "messages/v1.json"];
+const MESSAGES = ["messages/down.json", "messages/up.json", "messages/v1.json"];
+const KNOWN = ["README.md", "delays.json", "ids.json", "lock.json", ...MESSAGES];
 
 const files = readdirSync(FOLDER, { recursive: true, withFileTypes: true })
   .filter((entry) => entry.isFile())
@@ -137,6 +140,21 @@ test("SPEC 5.6, 8.5: ids are those that every client and server makes", () => {
   for (const { text } of ids.client_ids) expect(isClientId(text), text).toBe(true);
   for (const { text } of ids.not_client_ids) expect(isClientId(text), text).toBe(false);
   for (const { client, number, index, id } of ids.new_ids) expect(newId({ client, number, now: 0 }, index)).toBe(id);
+});
+
+test("SPEC 8.27: a client waits as long as it should before it opens another socket", () => {
+  type Delay = {
+    readonly code: number;
+    readonly failures: number;
+    readonly random: number;
+    readonly ms: number | null;
+  };
+  const { delays } = read<{ delays: Delay[] }>("delays.json", "delays");
+  for (const { code, failures, random, ms } of delays) {
+    const waits = isFinal(code) ? null : Math.floor(delay(code, failures, random / 2 ** 32));
+    expect(waits, `code ${code}, ${failures} failures, random ${random}`).toBe(ms);
+  }
+  expect(delays.length).toBeGreaterThan(30);
 });
 
 for (const file of dialogues) {

@@ -2,7 +2,7 @@ use std::borrow::Cow;
 
 use partysync_model::Value;
 use partysync_protocol::v2::{Down, Joined, Later, Patch, Snapshot, Up, VERSION};
-use partysync_protocol::{ClientId, Cursor, ErrorCode, MAX_INTEGER, Millis, Version, WireError};
+use partysync_protocol::{ClientId, Cursor, ErrorCode, MAX_INTEGER, Millis, Token, Version, WireError};
 use serde_json::value::RawValue;
 
 use crate::session::{Link, Session};
@@ -23,6 +23,7 @@ pub struct Client {
     pending: Vec<Pending>,
     view: View,
     session: Session,
+    token: Option<Token>,
     /// What to do about actions that the server could not take.
     retry: Option<Retry>,
     input: Input,
@@ -49,6 +50,7 @@ impl Client {
             cursor: None,
             pending: Vec::new(),
             session: Session::Closed,
+            token: None,
             retry: None,
             input: Input { now: 0, random },
         }
@@ -121,6 +123,7 @@ impl Client {
             Event::Text(text) => self.text(&text, effects),
             Event::Act { channel, action } => self.act(channel, action, effects),
             Event::Say(text) => self.say(text, effects),
+            Event::Token(token) => self.renew(token, effects),
             Event::Tick => self.tick(effects),
         }
         self.schedule(effects);
@@ -154,6 +157,8 @@ impl Client {
             }
             // The app's text to a socket that has not said what it speaks; it comes again (SPEC 14.6).
             _ if matches!(self.session, Session::Greeting(_)) => return,
+            // What was on its way when the room was left.
+            Ok(_) if matches!(self.session, Session::Refused(_)) => return,
             Ok(down) => down,
             Err(_) => return self.give_up(effects),
         };
@@ -170,6 +175,7 @@ impl Client {
             Down::Later(later) => self.later(&later),
             Down::Error(message) => effects.push(Effect::Error(message.error)),
             Down::Left(left) => self.left(left.error, effects),
+            Down::Expires(_) => effects.push(Effect::Token { refused: None }),
             Down::Message { text, .. } => effects.push(Effect::Message(text.into_owned())),
             Down::Welcome(_) | Down::Pong | Down::Unknown => {}
         }
@@ -192,10 +198,26 @@ impl Client {
             client: self.id,
             cursor: self.cursor,
             born: self.born,
-            token: None,
+            token: self.token.clone(),
         }
         .encode();
         self.send_frame(frame, effects);
+    }
+
+    /// There is another token. One that was refused brings nobody back (SPEC 9.8).
+    fn renew(&mut self, token: Option<Token>, effects: &mut Vec<Effect>) {
+        if token == self.token {
+            return;
+        }
+        self.token = token;
+        match (&self.session, &self.token) {
+            (Session::Closed | Session::Greeting(_), _) | (_, None) => {}
+            (Session::Refused(_), Some(_)) => self.join(effects),
+            (_, Some(token)) => {
+                let frame = Up::Token { room: self.config.room.as_str().into(), token: token.clone() }.encode();
+                self.send_frame(frame, effects);
+            }
+        }
     }
 
     fn joined(&mut self, joined: &Joined<'_>, effects: &mut Vec<Effect>) {
@@ -348,8 +370,12 @@ impl Client {
     }
 
     fn left(&mut self, error: Option<WireError>, effects: &mut Vec<Effect>) {
-        match error {
-            Some(error) if error.retry == partysync_protocol::Retry::Never => {
+        match (error, self.session.link().copied()) {
+            (Some(error), Some(link)) if error.is_unauthorized() => {
+                self.session = Session::Refused(link);
+                effects.push(Effect::Token { refused: Some(error) });
+            }
+            (Some(error), _) if error.retry == partysync_protocol::Retry::Never => {
                 self.session = Session::Closed;
                 effects.push(Effect::Left(error));
             }

@@ -1,5 +1,5 @@
 use partysync_model::{ActionError, Table, Tx};
-use partysync_protocol::{Millis, Version, WireError};
+use partysync_protocol::{Millis, Token, Version, WireError};
 
 /// Applies an action, of a channel and as JSON, to predict its effect: the same code as the server's.
 pub type Apply = Box<dyn Fn(&mut Tx<'_>, &str, &str) -> Result<(), ActionError> + Send>;
@@ -42,6 +42,9 @@ pub enum Event {
     },
     /// The app has a text for its own code in the room (SPEC 14.7). It is not kept: without a socket in the room it is lost.
     Say(String),
+    /// What proves to the room's door who it is, from now on; `None`: nothing. A home that has a token hands it in before the first
+    /// [`Opened`](Self::Opened), and another one whenever it likes.
+    Token(Option<Token>),
     /// The time that [`Effect::TickAt`] asked for has come, or may have.
     Tick,
 }
@@ -67,6 +70,13 @@ pub enum Effect {
     Error(WireError),
     /// Close the socket and open another one after a delay.
     Reconnect,
+    /// Another token is wanted: hand it in with [`Event::Token`]. Without `refused` the old one does until the admission by it ends, soon.
+    /// With it the room is left, for the token it had, and entered again when another one is there. Don't ask the app for it in a loop:
+    /// once at once, then after the delays of [`delay_ms`](partysync_protocol::delay_ms) (SPEC 9.8).
+    Token {
+        /// What the room's door said, if it is left.
+        refused: Option<WireError>,
+    },
     /// The room is not to be had, for this reason: don't reconnect unchanged.
     Left(WireError),
     /// Send [`Event::Tick`] at this time.

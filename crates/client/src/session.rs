@@ -15,6 +15,8 @@ pub(crate) enum Session {
     Loading { link: Link, cursor: Cursor, rows: Vec<(String, String)> },
     /// Patches come, actions go.
     Live(Link),
+    /// The room was left for the client's token: it waits for another one.
+    Refused(Link),
 }
 
 /// What is known of a socket's health.
@@ -40,8 +42,11 @@ impl Session {
     pub(crate) fn link(&mut self) -> Option<&mut Link> {
         match self {
             Session::Closed => None,
-            Session::Greeting(link) | Session::Joining(link) | Session::Live(link) => Some(link),
-            Session::Loading { link, .. } => Some(link),
+            Session::Greeting(link)
+            | Session::Joining(link)
+            | Session::Loading { link, .. }
+            | Session::Live(link)
+            | Session::Refused(link) => Some(link),
         }
     }
 

@@ -4,7 +4,7 @@
 use partysync_client::{Client, Config, Effect, Event, Fate, Input};
 use partysync_derive::Record;
 use partysync_model::{ActionError, Record, Tx, Value, apply_json};
-use partysync_protocol::{ErrorCode, WireError};
+use partysync_protocol::{ErrorCode, Token, WireError};
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
@@ -546,4 +546,97 @@ fn spec_14_7_a_client_says_something_to_the_app_in_the_room() {
     let mut table = Table::joined();
     table.handle(Event::Say("hi".to_owned()));
     assert_eq!(table.sent(), [json!({"type": "message", "room": ROOM, "text": "hi"})]);
+}
+
+fn token(token: &str) -> Event {
+    Event::Token(Some(Token::new(token)))
+}
+
+fn left(reason: Option<&str>) -> Json {
+    let error = WireError { reason: reason.map(str::to_owned), ..ErrorCode::NotAllowed.into() };
+    json!({"type": "left", "room": ROOM, "error": error})
+}
+
+#[test]
+fn spec_8_5_and_8_18_a_join_carries_the_token_and_another_one_is_sent_while_the_room_is_joined() {
+    let mut table = Table::new();
+    table.handle(token("one"));
+    table.handle(Event::Opened);
+    table.handle(token("two"));
+    assert_eq!(table.sent(), [json!({"type": "hello", "versions": [2]})], "before `welcome` it is kept");
+    table.welcome();
+    assert_eq!(table.sent()[0]["token"], "two");
+    for (event, sent) in [("three", true), ("three", false), ("four", true)] {
+        table.handle(token(event));
+        let frame = json!({"type": "token", "room": ROOM, "token": event});
+        assert_eq!(table.sent(), if sent { vec![frame] } else { vec![] });
+    }
+    table.text(joined(0, 0, true, true));
+    table.handle(token("five"));
+    table.handle(Event::Token(None));
+    assert_eq!(table.sent().len(), 1, "there is no frame that takes a token back");
+    table.handle(Event::Closed);
+    table.handle(token("six"));
+    assert_eq!(table.sent(), Vec::<Json>::new());
+}
+
+#[test]
+fn spec_9_8_a_client_that_is_told_expires_asks_for_a_token_and_goes_on() {
+    let mut table = Table::joined();
+    table.text(json!({"type": "expires", "room": ROOM, "after_ms": 60_000}));
+    assert!(table.effects.contains(&Effect::Token { refused: None }), "{:?}", table.effects);
+    assert!(table.client.is_live());
+}
+
+#[test]
+fn spec_9_8_a_room_left_for_its_token_is_entered_again_on_the_same_socket_with_another_one_and_not_with_that() {
+    let mut table = Table::new();
+    table.handle(token("old"));
+    table.handle(Event::Opened);
+    table.welcome();
+    table.text(joined(0, 0, true, true));
+    table.text(snapshot(&json!([])));
+    table.act("add", json!(2));
+    table.effects.clear();
+    table.text(left(Some("4401")));
+    let refused = |e: &Effect| matches!(e, Effect::Token { refused: Some(error) } if error.is_unauthorized());
+    assert_eq!(table.effects.iter().filter(|e| refused(e)).count(), 1);
+    assert!(!table.effects.iter().any(|e| matches!(e, Effect::Left(_) | Effect::Reconnect)), "{:?}", table.effects);
+    assert!(!table.client.is_live());
+    table.effects.clear();
+    table.act("add", json!(3));
+    table.text(json!({"type": "patch", "room": ROOM, "from": 0, "to": 1, "stamp": 5, "changes": []}));
+    table.handle(token("old"));
+    table.handle(Event::Token(None));
+    assert_eq!(table.sent(), Vec::<Json>::new());
+    assert_eq!(table.client.cursor().unwrap().version, 0);
+    table.handle(token("new"));
+    let sent = table.sent();
+    assert_eq!((&sent[0]["type"], &sent[0]["token"], sent.len()), (&json!("join"), &json!("new"), 1));
+    table.text(joined(0, 0, false, true));
+    assert_eq!(table.sent().len(), 2, "what is pending was not lost");
+    // Once more: it is asked for as often as it is refused.
+    table.text(left(Some("4401")));
+    assert_eq!(table.effects.iter().filter(|e| refused(e)).count(), 1);
+}
+
+#[test]
+fn spec_9_8_a_socket_that_dies_while_a_token_is_waited_for_is_given_up() {
+    let mut table = Table::joined();
+    table.text(left(Some("4401")));
+    table.now += 75_000;
+    table.handle(Event::Tick);
+    assert!(table.effects.contains(&Effect::Reconnect), "{:?}", table.effects);
+}
+
+#[test]
+fn spec_8_20_a_room_left_for_another_reason_is_not_entered_again_with_another_token() {
+    for reason in [None, Some("4403"), Some("4410")] {
+        let mut table = Table::joined();
+        table.text(left(reason));
+        assert!(table.effects.iter().any(|e| matches!(e, Effect::Left(_))), "{reason:?}");
+        table.effects.clear();
+        table.handle(token("new"));
+        assert_eq!(table.sent(), Vec::<Json>::new(), "{reason:?}");
+    }
 }

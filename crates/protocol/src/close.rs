@@ -4,6 +4,12 @@ use std::ops::RangeInclusive;
 
 use crate::ErrorCode;
 
+/// The longest that a client waits before it comes back.
+pub const LONGEST_DELAY_MS: u64 = 30_000;
+
+/// A socket that was open for so long is no failure.
+pub const GOOD_SOCKET_MS: u64 = 5_000;
+
 /// What a client does after a close.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ComeBack {
@@ -37,6 +43,9 @@ pub struct CloseCode {
     /// close code as its `reason`.
     pub left: Option<ErrorCode>,
 }
+
+/// What a client does after a code that the table does not have, as after a connection that broke.
+pub const USUAL_COME_BACK: ComeBack = AT_ONCE;
 
 const AT_ONCE: ComeBack = ComeBack::Within { least_ms: 0, most_ms: 5_000 };
 const LATER: ComeBack = ComeBack::Within { least_ms: 5_000, most_ms: 30_000 };
@@ -166,7 +175,36 @@ pub const CLOSE_CODES: &[CloseCode] = &[
     },
 ];
 
+/// Milliseconds until a client opens another socket after this close code (SPEC 8.27), at a random point of the time that the code
+/// allows. `failures`: how many tries in a row failed before this one; each doubles the time, up to [`LONGEST_DELAY_MS`]. `None`: it
+/// does not come back by itself; after 4401 it does with another token (SPEC 9.8), whose delay is that of 1006.
+pub fn delay_ms(code: u16, failures: u32, random: u32) -> Option<u64> {
+    let come_back = close_code(code).map_or(USUAL_COME_BACK, |close| close.come_back);
+    let ComeBack::Within { least_ms, most_ms } = come_back else { return None };
+    let most_ms =
+        1_u64.checked_shl(failures).map_or(u64::MAX, |times| most_ms.saturating_mul(times)).min(LONGEST_DELAY_MS);
+    Some(least_ms + ((u128::from(most_ms - least_ms) * u128::from(random)) >> u32::BITS) as u64)
+}
+
 /// What a close code means. `None`: it is the app's own, or nothing that partysync knows.
 pub fn close_code(code: u16) -> Option<&'static CloseCode> {
     CLOSE_CODES.iter().find(|close| close.codes.contains(&code))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spec_8_27_no_code_lets_a_client_wait_longer_than_the_longest_delay() {
+        for close in CLOSE_CODES {
+            let ComeBack::Within { least_ms, most_ms } = close.come_back else { continue };
+            assert!(least_ms <= most_ms && most_ms <= LONGEST_DELAY_MS, "{close:?}");
+            for failures in [0, 1, 63, 64, u32::MAX] {
+                let delay = |random| delay_ms(*close.codes.start(), failures, random).unwrap();
+                assert_eq!(delay(0), least_ms);
+                assert!(delay(u32::MAX) < LONGEST_DELAY_MS && delay(u32::MAX) >= most_ms - 1, "{close:?}");
+            }
+        }
+    }
 }

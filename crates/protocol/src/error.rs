@@ -167,7 +167,8 @@ impl Serialize for ErrorCode {
 pub struct WireError {
     /// One of the catalogue.
     pub code: String,
-    /// The app's own code, with `rejected`.
+    /// The app's own code, with `rejected`. With a `not_allowed` that stands for a close (SPEC 8.34) or a door's no (13.3): the
+    /// close code.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// Fit to be shown to a user.
@@ -187,6 +188,13 @@ impl From<ErrorCode> for WireError {
             fault: code.fault(),
             retry: code.retry(),
         }
+    }
+}
+
+impl WireError {
+    /// Whether it says that the client's token does not let it in (any more): it may come back with another one (SPEC 9.8).
+    pub fn is_unauthorized(&self) -> bool {
+        self.code == ErrorCode::NotAllowed.as_str() && self.reason.as_deref() == Some("4401")
     }
 }
 

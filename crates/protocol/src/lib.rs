@@ -12,7 +12,9 @@ mod token;
 pub mod v1;
 pub mod v2;
 
-pub use close::{CLOSE_CODES, CloseCode, ComeBack, close_code};
+pub use close::{
+    CLOSE_CODES, CloseCode, ComeBack, GOOD_SOCKET_MS, LONGEST_DELAY_MS, USUAL_COME_BACK, close_code, delay_ms,
+};
 pub use cursor::{Cursor, Stamp, Version};
 pub use error::{ErrorCode, Fault, Retry, WireError};
 pub use id::{ClientId, InvalidClientId};

@@ -4,7 +4,7 @@ mod down;
 mod envelope;
 mod up;
 
-pub use down::{Changes, Down, ErrorMessage, Joined, Later, Left, Patch, Reject, Snapshot, Welcome};
+pub use down::{Changes, Down, ErrorMessage, Expires, Joined, Later, Left, Patch, Reject, Snapshot, Welcome};
 pub use down::{SnapshotText, ack, encode, message, patch, pong};
 pub use envelope::Envelope;
 pub use up::{Up, UpError};

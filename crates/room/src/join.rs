@@ -150,7 +150,8 @@ impl Refusal {
             500 => ErrorCode::AppError,
             _ => ErrorCode::Busy,
         };
-        WireError { text: self.text.clone().into_owned(), ..code.into() }
+        let reason = (code == ErrorCode::NotAllowed).then(|| (4_000 + self.status).to_string());
+        WireError { text: self.text.clone().into_owned(), reason, ..code.into() }
     }
 }
 

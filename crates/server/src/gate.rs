@@ -23,6 +23,8 @@ pub(crate) struct Gate {
     /// What ends when the admission does.
     lane: Option<Lane>,
     expiry: Option<Expiry>,
+    /// The room, once its client is known to speak version 2 and to have heard `welcome`: it can be told that the admission ends.
+    told: Option<RoomName>,
     /// No text frame has come yet. The first says whether there will be a `join` (SPEC 8.2).
     is_new: bool,
 }
@@ -30,7 +32,8 @@ pub(crate) struct Gate {
 impl Gate {
     /// The gate of a socket that carries the room beside that of its URL, and was admitted so.
     pub(crate) fn of_further(party: &Party, admission: Admission, join: Option<Arc<Join>>) -> Option<Self> {
-        Some(Gate { is_new: false, ..Gate::new(party, admission, join)? })
+        let told = join.as_ref().map(|join| join.room.clone());
+        Some(Gate { is_new: false, told, ..Gate::new(party, admission, join)? })
     }
 
     /// The gate of a socket that was admitted so.
@@ -39,7 +42,7 @@ impl Gate {
             after.run_here();
         }
         let needed = join.is_some() || !party.hooks.is_empty();
-        needed.then_some(Gate { admission, join, lane: None, expiry: None, is_new: true })
+        needed.then_some(Gate { admission, join, lane: None, expiry: None, told: None, is_new: true })
     }
 
     /// Ends the room on this lane when the admission does.
@@ -49,7 +52,8 @@ impl Gate {
     }
 
     fn set_expiry(&mut self) {
-        self.expiry = self.lane.clone().zip(self.admission.ends_at()).map(|(lane, at)| Expiry::new(lane, at));
+        let ends = self.lane.clone().zip(self.admission.ends_at());
+        self.expiry = ends.map(|(lane, at)| Expiry::new(lane, at, self.told.clone()));
     }
 
     /// Takes a frame to the app, if the app has a say in it. `places`: how many may wait so in this room.
@@ -61,8 +65,13 @@ impl Gate {
         frame: Received,
     ) -> Received {
         let Received::Text(text) = frame else { return frame };
-        if std::mem::take(&mut self.is_new) && !v2::Up::is_hello(&text) {
+        let is_first = std::mem::take(&mut self.is_new);
+        if is_first && !v2::Up::is_hello(&text) {
             self.join = None;
+        }
+        if !is_first && self.told.is_none() && self.join.is_some() {
+            self.told = Some(room.clone());
+            self.set_expiry();
         }
         if self.join.is_none() && party.hooks.is_empty() {
             return Received::Text(text);

@@ -27,6 +27,7 @@ async fn guard(join: Join) -> Result<Admission, Refusal> {
         return Err(Refusal::new(503, "Nobody can say."));
     }
     Ok(match how_long {
+        "warned" => admission.until(now_ms() + 4_000),
         "brief" => admission.until(now_ms() + i64::try_from(BRIEF.as_millis()).unwrap()),
         "past" => admission.until(now_ms() - 1),
         _ => admission,
@@ -98,6 +99,8 @@ async fn spec_8_18_a_token_that_is_refused_or_somebody_elses_ends_the_room_for_t
         let left = ann.receive().await;
         assert_eq!((&left["type"], &left["error"]["code"]), (&json!("left"), &json!("not_allowed")), "{left}");
         assert_eq!(left["error"]["text"], text);
+        // A door's no says which; that it is somebody else is no door's.
+        assert_eq!(left["error"]["reason"], if bad == "nobody" { json!("4403") } else { Value::Null });
         ann.send(token("guarded/lobby", "ann:long")).await;
         assert_eq!(ann.receive().await["error"]["code"], "not_joined");
         let join = json!({"type": "join", "room": "guarded/lobby", "client": "c".repeat(32), "token": "ann:long"});
@@ -157,6 +160,7 @@ async fn spec_13_10_spec_8_34_of_several_rooms_only_that_ends_whose_admission_do
     let left = ann.receive().await;
     assert_eq!((&left["type"], &left["room"]), (&json!("left"), &json!("guarded/a")), "{left}");
     assert_eq!((&left["error"]["code"], &left["error"]["text"]), (&json!("not_allowed"), &json!("Sign in again.")));
+    assert_eq!(left["error"]["reason"], "4401");
     assert!(timeout(BRIEF, ann.receive_message()).await.is_err(), "the others stay");
     for room in ["guarded/b", "guarded/c"] {
         ann.send(json!({"type": "message", "room": room, "text": "x"})).await;
@@ -169,4 +173,43 @@ async fn spec_13_10_spec_8_34_of_several_rooms_only_that_ends_whose_admission_do
     let again = json!({"type": "join", "room": "guarded/a", "client": "c".repeat(32), "token": "ann:long"});
     ann.send(again).await;
     assert_eq!(ann.receive().await["type"], "joined");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn spec_8_37_a_client_is_told_before_its_admission_ends_and_again_after_it_was_renewed() {
+    let served = served(10_000).await;
+    let begin = Instant::now();
+    let mut ann = enter(&served, "ann:warned").await;
+    for _ in 0..2 {
+        let told = ann.receive().await;
+        assert_eq!((&told["type"], &told["room"]), (&json!("expires"), &json!("guarded/lobby")), "{told}");
+        let after_ms = told["after_ms"].as_u64().unwrap();
+        assert!((1_000..=2_000).contains(&after_ms), "{told}");
+        ann.send(token("guarded/lobby", "ann:warned")).await;
+    }
+    assert!(begin.elapsed() >= Duration::from_millis(3_000), "not before half of the time is over");
+    ann.send(token("guarded/lobby", "ann:brief")).await;
+    assert_eq!(ann.drain().await, (Vec::new(), Some(4401)), "in the last second it is too late to tell");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn spec_8_37_spec_8_32_each_room_of_a_socket_is_told_of_alone_and_version_1_of_none() {
+    let served = served(10_000).await;
+    let mut page = Client::connect(served.address, "/parties/guarded/lobby?token=bob:warned").await;
+    page.send(put("a", "x")).await;
+    assert_eq!(page.receive().await["type"], "success");
+    page.send(put("b", "y")).await;
+    assert_eq!(page.receive().await["type"], "success");
+    let mut ann = Client::connect(served.address, "/parties/notes/lobby").await;
+    ann.hello("notes/lobby").await;
+    for (room, token) in [("guarded/a", "ann:warned"), ("guarded/b", "ann:long")] {
+        ann.send(json!({"type": "join", "room": room, "client": "c".repeat(32), "token": token})).await;
+        assert_eq!(ann.receive().await["type"], "joined");
+        assert_eq!(ann.receive().await["type"], "snapshot");
+    }
+    let told = ann.receive().await;
+    assert_eq!((&told["type"], &told["room"]), (&json!("expires"), &json!("guarded/a")), "{told}");
+    let left = ann.receive().await;
+    assert_eq!((&left["type"], &left["room"]), (&json!("left"), &json!("guarded/a")), "{left}");
+    assert_eq!(page.drain().await, (Vec::new(), Some(4401)));
 }

@@ -35,6 +35,7 @@ fn meaning(down: Down<'_>) -> Json {
         Down::Message { room, text } => json(&v2::message(&room, &text)),
         Down::Pong => json(&v2::pong()),
         Down::Left(m) => json(&v2::encode(&m)),
+        Down::Expires(m) => json(&v2::encode(&m)),
         Down::Unknown => json!({"type": "unknown"}),
     }
 }

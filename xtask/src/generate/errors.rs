@@ -2,7 +2,9 @@
 
 use std::fmt::Write;
 
-use partysync_protocol::{CLOSE_CODES, CloseCode, ComeBack, ErrorCode, Fault, Retry};
+use partysync_protocol::{
+    CLOSE_CODES, CloseCode, ComeBack, ErrorCode, Fault, GOOD_SOCKET_MS, LONGEST_DELAY_MS, Retry, USUAL_COME_BACK,
+};
 
 /// The longest line that the TypeScript's formatter leaves whole.
 const TYPESCRIPT_WIDTH: usize = 120;
@@ -71,21 +73,30 @@ pub(super) fn typescript() -> String {
         out += &entry(code.as_str(), &fields);
     }
     out += "} as const;\n\n/** A code of the catalogue. */\nexport type ErrorCode = keyof typeof ERRORS;\n\n";
-    out += "/**\n * What a close code means (SPEC 8.27): for the first row that has it. Whether a client comes back after that: after a random\n";
-    out += " * delay of this many milliseconds, from and to; `done`: it wanted to go; `unchanged`: not before something has changed.\n */\n";
-    out += "export const CLOSE_CODES = [\n";
-    for close in CLOSE_CODES {
+    out += "/**\n * Whether a client comes back after a close code (SPEC 8.27): for the first row that has it, from and to, after so many\n";
+    out += " * milliseconds at least and at first at most; not unchanged, if there are none. After any other code it does as after 1006.\n */\n";
+    out += "export const CLOSE_CODES: readonly (readonly [from: number, to: number, leastMs?: number, mostMs?: number])[] = [\n";
+    for close in CLOSE_CODES.iter().filter(|close| !is_usual(close)) {
         // In a comment: a page does not load it.
-        out += &format!("  // {}\n", close.meaning);
-        let fields = [
-            ("from", close.codes.start().to_string()),
-            ("to", close.codes.end().to_string()),
-            ("comeBack", typescript_come_back(close.come_back)),
-        ];
-        out += &entry("", &fields);
+        let delay = match close.come_back {
+            ComeBack::Within { least_ms, most_ms } => format!(", {least_ms}, {most_ms}"),
+            ComeBack::No | ComeBack::NotUnchanged => String::new(),
+        };
+        out += &format!("  // {}\n  [{}, {}{delay}],\n", close.meaning, close.codes.start(), close.codes.end());
     }
-    out += "] as const;\n";
+    out += "];\n\n";
+    let ComeBack::Within { most_ms, .. } = USUAL_COME_BACK else { return out };
+    out += "/** How long a client waits at first after a connection that broke, at most. */\n";
+    out += &format!("export const USUAL_MS = {most_ms};\n\n");
+    out += "/** The longest that it ever waits. */\n";
+    out += &format!("export const LONGEST_MS = {LONGEST_DELAY_MS};\n\n");
+    out += "/** A socket that was open for so long is no failure. */\n";
+    out += &format!("export const GOOD_MS = {GOOD_SOCKET_MS};\n");
     out
+}
+
+fn is_usual(close: &CloseCode) -> bool {
+    close.come_back == USUAL_COME_BACK
 }
 
 /// An object, on one line if it fits.
@@ -138,13 +149,5 @@ pub(crate) fn come_back(come_back: ComeBack) -> String {
             format!("after a random delay of {} to {} s", seconds(least_ms), seconds(most_ms))
         }
         ComeBack::NotUnchanged => "not unchanged".to_owned(),
-    }
-}
-
-fn typescript_come_back(come_back: ComeBack) -> String {
-    match come_back {
-        ComeBack::No => "\"done\"".to_owned(),
-        ComeBack::Within { least_ms, most_ms } => format!("[{least_ms}, {most_ms}]"),
-        ComeBack::NotUnchanged => "\"unchanged\"".to_owned(),
     }
 }

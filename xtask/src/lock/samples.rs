@@ -4,7 +4,9 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use partysync_protocol::v2::{self, Down, ErrorMessage, Joined, Later, Left, Reject, SnapshotText, Up, Welcome};
+use partysync_protocol::v2::{
+    self, Down, ErrorMessage, Expires, Joined, Later, Left, Reject, SnapshotText, Up, Welcome,
+};
 use partysync_protocol::{ClientId, Cursor, ErrorCode, Fault, Retry, Stamp, Token, Version, WireError};
 use serde_json::Value as Json;
 use serde_json::value::RawValue;
@@ -82,6 +84,7 @@ pub(super) fn down() -> BTreeMap<String, Shape> {
             v2::message(&ROOM, "hello"),
             v2::pong(),
             v2::encode(&Left { room: ROOM, error: left }),
+            v2::encode(&Expires { room: ROOM, after_ms: 5 }),
         ];
         for message in messages {
             let name = name(&message);

@@ -1,7 +1,8 @@
 //! Single frames, as a client takes them.
 
 use partysync_client::{Client, Config, Effect, Event, Input};
-use partysync_vectors::{down, tables};
+use partysync_protocol::delay_ms;
+use partysync_vectors::{Delay, delays, down, tables};
 use serde_json::json;
 
 const ROOM: &str = "todos/lobby";
@@ -38,4 +39,13 @@ fn spec_8_1_what_is_no_message_makes_a_client_reconnect_and_what_is_unknown_is_i
         let did = effects.iter().filter(|e| !matches!(e, Effect::TickAt(_))).count();
         assert!(!is_unknown || did == 0, "{}: {effects:?}", valid.name);
     }
+}
+
+#[test]
+fn spec_8_27_a_client_waits_as_long_as_the_vectors_say() {
+    let all = delays();
+    for Delay { code, failures, random, ms } in &all {
+        assert_eq!(delay_ms(*code, *failures, *random), *ms, "code {code}, {failures} failures, random {random}");
+    }
+    assert!(all.len() > 30, "where are they?");
 }

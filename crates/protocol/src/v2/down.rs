@@ -45,6 +45,8 @@ pub enum Down<'a> {
     Pong,
     /// SPEC 8.20
     Left(Left<'a>),
+    /// SPEC 8.37
+    Expires(Expires<'a>),
     /// A message of a later minor version: to be ignored (SPEC 8.1).
     Unknown,
 }
@@ -213,15 +215,25 @@ pub struct Left<'a> {
     pub error: Option<WireError>,
 }
 
+/// The client's admission to a room ends soon (SPEC 8.37).
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "type", rename = "expires")]
+pub struct Expires<'a> {
+    /// `party/room`.
+    #[serde(borrow)]
+    pub room: Cow<'a, str>,
+    /// After how long, unless a token renews it.
+    #[serde(deserialize_with = "crate::integer")]
+    pub after_ms: u64,
+}
+
 impl<'a> Left<'a> {
     /// What a socket that goes on with other rooms is told in place of a close with this code and reason (SPEC 8.34).
     pub fn of_close(room: &'a str, code: u16, reason: &str) -> Self {
-        let (kind, app_code) = match close_code(code).and_then(|close| close.left) {
-            Some(kind) => (kind, None),
-            None => (ErrorCode::Rejected, Some(code.to_string())),
-        };
+        let kind = close_code(code).and_then(|close| close.left).unwrap_or(ErrorCode::Rejected);
+        let says_which = matches!(kind, ErrorCode::NotAllowed | ErrorCode::Rejected);
         let text = if reason.is_empty() { kind.text() } else { reason };
-        let error = WireError { text: text.to_owned(), reason: app_code, ..kind.into() };
+        let error = WireError { text: text.to_owned(), reason: says_which.then(|| code.to_string()), ..kind.into() };
         Left { room: room.into(), error: Some(error) }
     }
 }
@@ -237,7 +249,8 @@ impl<'a> Down<'a> {
             | Down::Reject(Reject { room, .. })
             | Down::Later(Later { room, .. })
             | Down::Message { room, .. }
-            | Down::Left(Left { room, .. }) => Some(room),
+            | Down::Left(Left { room, .. })
+            | Down::Expires(Expires { room, .. }) => Some(room),
             Down::Error(ErrorMessage { room, .. }) => room.as_deref(),
             Down::Welcome(_) | Down::Pong | Down::Unknown => None,
         }
@@ -289,6 +302,7 @@ impl<'a> Down<'a> {
             }
             "pong" => Down::Pong,
             "left" => Down::Left(serde_json::from_str(text)?),
+            "expires" => Down::Expires(serde_json::from_str(text)?),
             _ => Down::Unknown,
         })
     }
@@ -413,7 +427,7 @@ mod tests {
             assert_eq!(left(code), kind(ErrorCode::Busy), "{code}");
         }
         for code in [1008, 4400, 4401, 4410, 4499] {
-            assert_eq!(left(code), kind(ErrorCode::NotAllowed), "{code}");
+            assert_eq!(left(code), Some(("not_allowed".to_owned(), Some(code.to_string()))), "{code}");
         }
         for code in [1003, 1007, 1009] {
             assert_eq!(left(code), kind(ErrorCode::BadMessage), "{code}");
