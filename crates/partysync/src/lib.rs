@@ -94,7 +94,19 @@ pub use partysync_worker as worker;
 #[doc(no_inline)]
 pub use partysync_typescript as typescript;
 
-/// The code in `docs/coming-from-partysync.md` compiles.
+/// The code in README and the guides compiles.
 #[cfg(all(doctest, feature = "server"))]
-#[doc = include_str!("../../../docs/coming-from-partysync.md")]
-struct ComingFromPartysync;
+mod guides {
+    #[doc = include_str!("../../../docs/actions.md")]
+    struct Actions;
+    #[doc = include_str!("../../../docs/auth.md")]
+    struct Auth;
+    #[doc = include_str!("../../../docs/coming-from-partysync.md")]
+    struct ComingFromPartysync;
+    #[doc = include_str!("../../../docs/concepts.md")]
+    struct Concepts;
+    #[doc = include_str!("../../../README.md")]
+    struct Readme;
+    #[doc = include_str!("../../../docs/testing.md")]
+    struct Testing;
+}
