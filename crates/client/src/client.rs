@@ -119,6 +119,10 @@ impl Client {
                 self.session = Session::Greeting(Link::new(input.now));
                 self.send(&Up::Hello { versions: vec![VERSION] }, effects);
             }
+            Event::Welcomed(welcome) => {
+                self.session = Session::Greeting(Link::new(input.now));
+                self.text(&welcome, effects);
+            }
             Event::Closed => self.session = Session::Closed,
             Event::Text(text) => self.text(&text, effects),
             Event::Act { channel, action } => self.act(channel, action, effects),

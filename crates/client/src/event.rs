@@ -29,6 +29,8 @@ pub struct Input {
 pub enum Event {
     /// A socket is open.
     Opened,
+    /// A socket is open and was greeted already, for another room that it carries (SPEC 8.32): this is its `welcome`.
+    Welcomed(String),
     /// The socket is gone.
     Closed,
     /// A text frame came.

@@ -29,8 +29,33 @@ pub struct Dialogue {
     pub room: String,
     /// Each client's ids, in the order in which it takes them.
     pub clients: BTreeMap<String, Vec<String>>,
+    /// Clients that are in another room, on the socket of another client.
+    #[serde(default)]
+    pub riders: BTreeMap<String, Rider>,
     /// What happens.
     pub steps: Vec<Step>,
+}
+
+/// Where a client is that has no socket of its own.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rider {
+    /// Whose socket it is on.
+    pub with: String,
+    /// `party/room`.
+    pub room: String,
+}
+
+impl Dialogue {
+    /// The room that a client is in.
+    pub fn room_of(&self, client: &str) -> &str {
+        self.riders.get(client).map_or(&self.room, |rider| &rider.room)
+    }
+
+    /// Whose socket a client is on.
+    pub fn socket_of<'a>(&'a self, client: &'a str) -> &'a str {
+        self.riders.get(client).map_or(client, |rider| &rider.with)
+    }
 }
 
 /// Who can be tested.
@@ -61,6 +86,12 @@ pub enum Need {
     Slow,
     /// The client has read what it was sent.
     CaughtUp,
+    /// Not done: sockets carry several rooms.
+    Several,
+    /// Not done: the party `guarded` has a door.
+    Door,
+    /// A socket takes as many further rooms as it may.
+    Fill,
 }
 
 /// Who ended a socket.
@@ -79,8 +110,8 @@ pub enum By {
 #[serde(tag = "step", rename_all = "snake_case", deny_unknown_fields)]
 #[allow(missing_docs)]
 pub enum Step {
-    /// A client's socket is open.
-    Open { on: String },
+    /// A client's socket is open. `token`: what its URL proves. Of a rider: it goes onto the socket, which was greeted so.
+    Open { on: String, welcome: Option<Json>, token: Option<String> },
     /// A client's socket is gone.
     Close {
         on: String,
@@ -106,6 +137,8 @@ pub enum Step {
     Act { on: String, channel: String, action: Json },
     /// The app has a text for its own code in the room.
     Say { on: String, text: String },
+    /// The app has this token from now on.
+    Token { on: String, token: Option<String> },
     /// The client is started anew from what it stored; its socket has been closed before.
     Reload { on: String },
     /// Time passes, for clients and server alike.
@@ -120,7 +153,8 @@ impl Step {
     /// The client that it is about, if it is about one.
     pub fn on(&self) -> Option<&str> {
         match self {
-            Step::Open { on }
+            Step::Open { on, .. }
+            | Step::Token { on, .. }
             | Step::Close { on, .. }
             | Step::Up { on, .. }
             | Step::Down { on, .. }
@@ -159,6 +193,8 @@ pub struct Shows {
     pub errors: Vec<String>,
     /// The code with which the room is not to be had.
     pub left: Option<String>,
+    /// Whether it asked for a token: as the admission by the old one `expires`, or since that was `refused`.
+    pub wants_token: Option<String>,
     /// Whether it asked for another socket.
     pub reconnects: bool,
 }

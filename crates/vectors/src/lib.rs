@@ -10,7 +10,7 @@ mod message;
 pub use app::{Action, Todo, TodoList, apply, tables};
 pub use bound::Bound;
 pub use delay::{Delay, delays};
-pub use dialogue::{By, Dialogue, Fate, Need, Settled, Shows, Side, Step, dialogues};
+pub use dialogue::{By, Dialogue, Fate, Need, Rider, Settled, Shows, Side, Step, dialogues};
 pub use message::{Answer, First, FirstAnswer, Ids, Invalid, Messages, NewId, Text, Valid, down, ids, up, v1};
 
 use std::fs;

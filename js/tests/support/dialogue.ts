@@ -4,7 +4,7 @@ import { expect } from "vitest";
 
 import { Client, type Effect, type Event } from "../../src/client.js";
 import { newId } from "../../src/ids.js";
-import type { Json } from "../../src/protocol.js";
+import type { Json, Welcome } from "../../src/protocol.js";
 import { Table } from "../../src/table.js";
 import { type Prediction, type Reducer, View } from "../../src/view.js";
 
@@ -22,13 +22,16 @@ interface Shows {
   readonly messages?: string[];
   readonly errors?: string[];
   readonly left?: string;
+  readonly wants_token?: "expires" | "refused";
   readonly reconnects?: boolean;
 }
 
 type Frame = { readonly [field: string]: Json };
 
 export type Step =
-  | { readonly step: "open" | "reload"; readonly on: string }
+  | { readonly step: "open"; readonly on: string; readonly welcome?: Welcome; readonly token?: string }
+  | { readonly step: "reload"; readonly on: string }
+  | { readonly step: "token"; readonly on: string; readonly token: string | null }
   | { readonly step: "close"; readonly on: string; readonly code?: number }
   | { readonly step: "up" | "down"; readonly on: string; readonly frame: Frame; readonly lost?: boolean }
   | { readonly step: "act"; readonly on: string; readonly channel: string; readonly action: Json }
@@ -46,12 +49,15 @@ export interface Dialogue {
   readonly needs?: string[];
   readonly room: string;
   readonly clients: { readonly [name: string]: string[] };
+  /** Clients that are in another room, on the socket of another client. */
+  readonly riders?: { readonly [name: string]: { readonly with: string; readonly room: string } };
   readonly steps: Step[];
 }
 
 /** The fields of each step, all of which the driver below knows. */
 const FIELDS: { readonly [step: string]: string } = {
-  open: "on",
+  open: "on welcome token",
+  token: "on token",
   reload: "on",
   close: "on code",
   up: "on frame lost",
@@ -60,10 +66,10 @@ const FIELDS: { readonly [step: string]: string } = {
   say: "on text",
   wait: "ms",
   server: "does on days",
-  shows: "on confirmed view pending version live fates messages errors left reconnects",
+  shows: "on confirmed view pending version live fates messages errors left wants_token reconnects",
 };
 
-const DIALOGUE = "version name about rules tests needs room clients steps";
+const DIALOGUE = "version name about rules tests needs room clients riders steps";
 
 /** Fails on what it does not know: it would test less than the file says. */
 export function check(dialogue: Dialogue): void {
@@ -77,8 +83,8 @@ export function check(dialogue: Dialogue): void {
   }
 }
 
-export function play({ room, clients, steps }: Dialogue, name: string): void {
-  const player = new Player(room, clients[name] ?? []);
+export function play({ room, clients, riders, steps }: Dialogue, name: string): void {
+  const player = new Player(riders?.[name]?.room ?? room, clients[name] ?? []);
   for (const [i, step] of steps.entries()) {
     if ("on" in step && step.on !== name) continue;
     try {
@@ -109,7 +115,11 @@ class Player {
   take(step: Step): void {
     switch (step.step) {
       case "open":
-        return this.#handle({ type: "opened" });
+        return this.#handle(
+          step.welcome === undefined ? { type: "opened" } : { type: "opened", welcome: step.welcome },
+        );
+      case "token":
+        return this.#handle({ type: "token", token: step.token });
       case "close":
         return this.#handle({ type: "closed" });
       case "reload":
@@ -188,6 +198,8 @@ class Player {
     const isError = (e: Effect) => (e.type === "error" || e.type === "refused" ? e.error.code : undefined);
     expect(all(isError), "errors").toEqual(shows.errors ?? []);
     expect(all((e) => (e.type === "left" ? e.error.code : undefined))[0], "left").toBe(shows.left);
+    const wanted = (e: Effect) => (e.type === "token" ? (e.refused ? "refused" : "expires") : undefined);
+    expect(all(wanted), "wants_token").toEqual(shows.wants_token ? [shows.wants_token] : []);
     expect(
       told.some((e) => e.type === "reconnect"),
       "reconnects",

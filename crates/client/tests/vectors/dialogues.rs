@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use partysync_client::{Client, Config, Effect, Event, Fate, Input};
 use partysync_model::{Tx, Value, apply_json};
-use partysync_protocol::{ClientId, WireError};
+use partysync_protocol::{ClientId, Token, WireError};
 use partysync_vectors::{self as vectors, Dialogue, Settled, Shows, Side, Step, apply, dialogues, tables};
 use serde_json::{Value as Json, json};
 
@@ -65,6 +65,10 @@ impl Driven {
                 Effect::Error(error) => self.told.errors.push(error.code),
                 Effect::Reconnect => self.told.reconnects = true,
                 Effect::Left(error) => self.told.left = Some(error.code),
+                Effect::Token { refused } => {
+                    let why = if refused.is_some() { "refused" } else { "expires" };
+                    assert_eq!(self.told.wants_token.replace(why.to_owned()), None, "it asked twice");
+                }
                 Effect::TickAt(at) => self.tick_at = Some(at),
                 other => panic!("{other:?}"),
             }
@@ -119,7 +123,7 @@ impl Driven {
         let parts = |s: &Shows| {
             let fates = s.fates.iter().map(|f| format!("{f:?}")).collect::<Vec<_>>();
             (
-                (s.pending.clone(), s.version, s.live, s.left.clone(), s.reconnects),
+                (s.pending.clone(), s.version, s.live, s.left.clone(), s.wants_token.clone(), s.reconnects),
                 (fates, s.messages.clone(), s.errors.clone()),
             )
         };
@@ -173,7 +177,7 @@ fn same(what: &str, expected: &Option<BTreeMap<String, Vec<Json>>>, rows: &Rows)
 }
 
 fn play(dialogue: &Dialogue) -> Result<(), String> {
-    let new = |(name, ids): (&String, &Vec<String>)| (name.clone(), Driven::new(&dialogue.room, ids));
+    let new = |(name, ids): (&String, &Vec<String>)| (name.clone(), Driven::new(dialogue.room_of(name), ids));
     let mut clients: BTreeMap<String, Driven> = dialogue.clients.iter().map(new).collect();
     for (place, step) in dialogue.steps.iter().enumerate() {
         take(&mut clients, step).map_err(|error| format!("step {place}, {step:?}:\n{error}"))?;
@@ -189,7 +193,9 @@ fn take(clients: &mut BTreeMap<String, Driven>, step: &Step) -> Result<(), Strin
     let Some(name) = step.on() else { return Ok(()) };
     let client = clients.get_mut(name).ok_or("there is no such client")?;
     match step {
+        Step::Open { welcome: Some(welcome), .. } => client.handle(Event::Welcomed(welcome.to_string())),
         Step::Open { .. } => client.handle(Event::Opened),
+        Step::Token { token, .. } => client.handle(Event::Token(token.as_ref().map(Token::new))),
         Step::Close { .. } => {
             client.expect_no_more()?;
             client.handle(Event::Closed);

@@ -1,10 +1,20 @@
 //! The app of the vectors, as a server runs it.
 
 use partysync_model::{ActionError, Schema, Tx};
-use partysync_room::{Call, Changed, Handled, Message, Socket, SyncServer};
+use partysync_room::{Admission, Call, Changed, Handled, Message, Refusal, Socket, SyncServer};
 use partysync_vectors::{Action, Todo, TodoList, apply};
 
 pub(crate) const ROOM: &str = "todos/lobby";
+
+/// What the door of the party `guarded` says to a token.
+pub(crate) fn door(token: Option<&str>) -> Result<Admission, Refusal> {
+    match token.and_then(|token| token.split_once(':')) {
+        None => Err(Refusal::unauthorized("Sign in first.")),
+        Some(("banned", _)) => Err(Refusal::forbidden("You are banned.")),
+        Some(("busy", _)) => Err(Refusal::new(503, "Nobody can say.")),
+        Some((name, _)) => Ok(Admission::of(name)),
+    }
+}
 
 pub(crate) struct Todos;
 

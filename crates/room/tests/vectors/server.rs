@@ -14,6 +14,7 @@ type TodoRoom = Room<Todos, SqliteDb>;
 const START: Millis = 1_700_000_000_000;
 
 pub(crate) struct Server {
+    name: RoomName,
     room: TodoRoom,
     now: Millis,
     calls: u64,
@@ -29,17 +30,23 @@ pub(crate) enum Done {
 
 impl Server {
     pub(crate) fn new() -> Self {
+        Self::of(super::app::ROOM)
+    }
+
+    pub(crate) fn of(room: &str) -> Self {
+        let name = RoomName::from_address(room).unwrap();
         let db = SqliteDb::open_in_memory(&Options::default()).unwrap();
-        Server { room: open(db, START, 1), now: START, calls: 1, folder: tempfile::tempdir().unwrap() }
+        let room = open(db, &name, START, 1);
+        Server { name, room, now: START, calls: 1, folder: tempfile::tempdir().unwrap() }
     }
 
     /// The server stops and starts again.
     pub(crate) fn restart(&mut self) {
         self.calls += 1;
         // The room has to let go of its database first: something else takes its place for the moment.
-        let other = open(SqliteDb::open_in_memory(&Options::default()).unwrap(), self.now, self.calls);
+        let other = open(SqliteDb::open_in_memory(&Options::default()).unwrap(), &self.name, self.now, self.calls);
         let db = std::mem::replace(&mut self.room, other).into_db();
-        self.room = open(db, self.now, self.calls);
+        self.room = open(db, &self.name, self.now, self.calls);
     }
 
     /// A copy of the room is made.
@@ -51,7 +58,7 @@ impl Server {
     pub(crate) fn restore(&mut self) {
         self.calls += 1;
         let db = SqliteDb::open(&self.folder.path().join("copy.db"), &Options::default()).unwrap();
-        self.room = open(db, self.now, self.calls);
+        self.room = open(db, &self.name, self.now, self.calls);
     }
 
     pub(crate) fn wait(&mut self, ms: Millis) {
@@ -71,9 +78,8 @@ impl Server {
     }
 }
 
-fn open(db: SqliteDb, now: Millis, random: u64) -> TodoRoom {
-    let name = RoomName::from_address(super::app::ROOM).unwrap();
-    Room::open(db, name, || Todos, Input { now, random }).unwrap()
+fn open(db: SqliteDb, name: &RoomName, now: Millis, random: u64) -> TodoRoom {
+    Room::open(db, name.clone(), || Todos, Input { now, random }).unwrap()
 }
 
 /// What effects do to connections, in order.
