@@ -14,6 +14,7 @@ import {
   type Joined,
   type Json,
   type Later,
+  OPEN_ACTIONS,
   type Patch,
   parse,
   type Snapshot,
@@ -273,7 +274,8 @@ export class Client {
   }
 
   #act(channel: string, action: unknown, key: string): void {
-    const checked = checkAction(action);
+    const isFull = this.#state.pending.length >= OPEN_ACTIONS;
+    const checked = isFull ? { error: errorOf("busy") } : checkAction(action);
     if ("error" in checked) {
       this.#effects.push({ type: "refused", key, error: checked.error });
       return;

@@ -66,6 +66,7 @@ export class Driver implements Home {
   #client: Client;
   #state: State;
   #storage: Storage | undefined;
+  #hasLeft = false;
   /** The queue alone is stored. */
   #isBare = false;
   #outcomes: readonly Outcome[];
@@ -115,6 +116,7 @@ export class Driver implements Home {
 
   /** Resolves when all is stored. */
   async leave(): Promise<void> {
+    this.#hasLeft = true;
     this.#go();
     const storage = this.#storage;
     if (storage === undefined) return;
@@ -347,12 +349,21 @@ export class Driver implements Home {
   /** Storing failed. A full disk may still have room for the queue, if the cache goes. */
   #unkept(why: unknown): Promise<void> | void {
     if (this.#storage === undefined) return;
+    if (this.#storage.isLost) return this.#hasLeft ? undefined : this.#lose(why);
     this.#audience.kept(!this.#isBare, why);
     if (this.#isBare) this.#storage = undefined;
     else {
       this.#isBare = true;
       return this.#keep();
     }
+  }
+
+  /** Another tab goes on with what was kept. This one starts anew, in memory: the fate of what was open is for the other to learn. */
+  #lose(why: unknown): Promise<void> {
+    void this.#storage?.close();
+    this.#storage = undefined;
+    this.#audience.kept(false, why);
+    return this.forget();
   }
 
   #kept(): Kept {

@@ -21,6 +21,7 @@ export const OWN = {
   not_allowed: "You may not enter this room.",
   bad_action: "This action is not one the room knows.",
   too_large: "The message is larger than the room takes.",
+  busy: "The room is busy. Try again soon.",
   client_unknown: "The room does not know this client any more.",
 } as const satisfies Partial<Record<ErrorCode, string>>;
 
@@ -34,5 +35,6 @@ export function isUnauthorized({ code, reason }: WireError): boolean {
 
 /** An error of the client's own finding, with the text that somebody else gave it, if any. */
 export function errorOf(code: keyof typeof OWN, text = ""): WireError {
-  return { code, text: text || OWN[code], fault: "client", retry: "never" };
+  const [fault, retry] = code === "busy" ? (["server", "later"] as const) : (["client", "never"] as const);
+  return { code, text: text || OWN[code], fault, retry };
 }

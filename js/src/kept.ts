@@ -2,16 +2,18 @@
 
 import { type Audience, Driver, type Handed, type Home, type Shown } from "./driver.js";
 import { errorOf } from "./error.js";
-import { Storage } from "./storage.js";
-import { Seat, type Standing, type Tab } from "./tabs.js";
+import { type Chair, Seat, type Standing, type Tab } from "./tabs.js";
 import type { Transport } from "./transport.js";
+
+type ChairClass = new (room: string, tab: Tab) => Chair;
 
 export class Kept implements Home {
   readonly #key: string;
   readonly #room: string;
   readonly #transport: Transport;
   readonly #audience: Audience;
-  #seat: Seat | undefined;
+  readonly #Chair: ChairClass;
+  #seat: Chair | undefined;
   /** There while this tab leads. */
   #driver: Driver | undefined;
   /** Actions that this tab asked for, until they are settled: a leader may go before it has stored them. */
@@ -25,7 +27,9 @@ export class Kept implements Home {
   #shown: Shown | undefined;
   #standing: Standing = { connection: "connecting", isKept: true };
 
-  constructor(key: string, room: string, transport: Transport, audience: Audience) {
+  /** `Chair`: where the tab sits, if not among others. */
+  constructor(key: string, room: string, transport: Transport, audience: Audience, Chair: ChairClass = Seat) {
+    this.#Chair = Chair;
     this.#key = key;
     this.#room = room;
     this.#transport = transport;
@@ -33,7 +37,7 @@ export class Kept implements Home {
   }
 
   enter(): void {
-    this.#seat = new Seat(this.#key, this.#tab());
+    this.#seat = new this.#Chair(this.#key, this.#tab());
     for (const handed of this.#own.values()) this.#seat.ask({ type: "act", handed });
   }
 
@@ -108,12 +112,15 @@ export class Kept implements Home {
     const isLeft = () => seat === undefined || seat !== this.#seat;
     const audience = this.#leader();
     try {
-      const storage = await Storage.open(this.#key);
+      if (seat === undefined) return;
+      const storage = await seat.open();
       const { kept, orphans } = await storage.load();
       // Another tab may lead by now: nothing is written.
       if (isLeft()) return await storage.close();
       this.#driver = new Driver(this.#room, this.#transport, audience, storage, kept);
       audience.kept(true);
+      // What is not removed now is the next time.
+      storage.prune().catch(() => {});
       for (const p of orphans) audience.settled(p.key, { status: "unknown", error: errorOf("client_unknown") }, p);
     } catch (why) {
       if (isLeft()) return;

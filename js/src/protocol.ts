@@ -11,6 +11,9 @@ export const VERSION = 2;
 /** An action's JSON, in bytes (SPEC 11). Past it: `too_large`. */
 export const ACTION_BYTES = 256 * 1024;
 
+/** Open actions of a client: what a room remembers outcomes of (SPEC 9.9, 11). Past it: `busy`. */
+export const OPEN_ACTIONS = 1_000;
+
 /** Nesting of a frame's JSON (SPEC 11). */
 export const JSON_DEPTH = 64;
 

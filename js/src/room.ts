@@ -3,9 +3,9 @@
 import { Channel } from "./channel.js";
 import type { Fate, Pending } from "./client.js";
 import { type Audience, type Connected, Driver, type Handed, type Home, type Shown, unref } from "./driver.js";
-import type { WireError } from "./error.js";
+import { errorOf, type WireError } from "./error.js";
 import { hex, random } from "./hex.js";
-import type { Json } from "./protocol.js";
+import { type Json, OPEN_ACTIONS } from "./protocol.js";
 import { Table } from "./table.js";
 import type { Transport } from "./transport.js";
 import { type Reducer, type Shape, type Source, View } from "./view.js";
@@ -83,7 +83,7 @@ export interface ChannelOptions<R, A> {
 }
 
 export interface RoomOptions {
-  /** False: nothing is kept on this device. Otherwise rows and open actions are, where IndexedDB and Web Locks are to be had. */
+  /** False: nothing is kept on this device. Otherwise rows and open actions are, where IndexedDB is to be had. */
   readonly storage?: boolean | undefined;
   /** Who uses it: what is kept for one is not shown to another. */
   readonly user?: string | undefined;
@@ -138,11 +138,6 @@ export class Room {
     this.#transport = transport;
     const isKept = storage && typeof indexedDB !== "undefined";
     this.#key = isKept ? JSON.stringify([transport.server, name, user]) : undefined;
-    if (isKept && !canChoose()) {
-      this.#key = undefined;
-      // Two tabs must not be one client, and without locks they can't agree who is.
-      this.#set({ storageProblem: "This browser, or a page without TLS, has no Web Locks." });
-    }
     if (this.#key === undefined) this.#home = new Driver(name, transport, this.#audience());
   }
 
@@ -190,6 +185,10 @@ export class Room {
     });
     const sent = new Promise<Fate>((resolve) => this.#waiting.set(key, { accepted: onAccepted, settled: resolve }));
     const handed = { key, channel, action, at: Date.now() };
+    if (this.#status.pending >= OPEN_ACTIONS) {
+      this.#tell(key, { status: "rejected", error: errorOf("busy") });
+      return Object.assign(sent, { accepted });
+    }
     this.#handed.set(key, handed);
     this.#home?.act(handed);
     this.#changed();
@@ -308,7 +307,8 @@ export class Room {
     const [name, transport, audience] = [this.name, this.#transport, this.#audience()];
     try {
       const { Kept } = await import("./kept.js");
-      return new Kept(key, name, transport, audience);
+      const chair = canChoose() ? undefined : (await import("./alone.js")).Alone;
+      return new Kept(key, name, transport, audience, chair);
     } catch (why) {
       audience.kept(false, why);
       return new Driver(name, transport, audience);
@@ -338,7 +338,7 @@ export class Room {
       connected: (connection, refusal) =>
         isOn() && this.#status.connection !== "idle" && this.#set({ connection, refusal }),
       accepted: (key) => this.#waiting.get(key)?.accepted({ status: "accepted" }),
-      settled: (key, fate, pending, isOthers) => this.#tell(key, fate, pending, isOthers === true),
+      settled: (key, fate, pending, isOthers) => this.#tell(key, fate, pending, isOthers),
       message: (text) => {
         for (const listener of [...this.#messages]) listener(text);
       },
@@ -349,7 +349,7 @@ export class Room {
     };
   }
 
-  #tell(key: string, fate: Fate, pending: Pending | undefined, isOthers: boolean): void {
+  #tell(key: string, fate: Fate, pending?: Pending, isOthers?: boolean): void {
     const waiting = this.#waiting.get(key);
     this.#waiting.delete(key);
     // It goes in the step in which its rows come (P6).

@@ -5,6 +5,7 @@ import type { Connected, Handed, Shown } from "./driver.js";
 import type { WireError } from "./error.js";
 import { hex, random } from "./hex.js";
 import type { Id, Row } from "./protocol.js";
+import { lockOf, Storage } from "./storage.js";
 import { Table } from "./table.js";
 
 /** How it stands with the leader. */
@@ -59,8 +60,22 @@ export interface Tab {
   told(message: Extract<Message, { type: "accepted" | "settled" | "message" }>): void;
 }
 
+/** Where a tab sits that has a room open. */
+export interface Chair {
+  /** What is kept, once it leads. */
+  open(): Promise<Storage>;
+  /** A follower asks the leader. */
+  ask(message: Parameters<Tab["asked"]>[0]): void;
+  /** The leader tells the followers. */
+  tell(message: Parameters<Tab["told"]>[0]): void;
+  /** The leader shows the followers its state. */
+  show(shown: Shown, standing: Standing): void;
+  leave(): void;
+}
+
 /** A tab's seat among those that have a room open. */
-export class Seat {
+export class Seat implements Chair {
+  readonly #room: string;
   readonly #tab: Tab;
   readonly #wire: BroadcastChannel;
   readonly #me = hex(random());
@@ -75,13 +90,14 @@ export class Seat {
   #standing: Standing = { connection: "connecting", isKept: true };
 
   constructor(room: string, tab: Tab) {
+    this.#room = room;
     this.#tab = tab;
-    this.#wire = new BroadcastChannel(`partysync ${room}`);
+    this.#wire = new BroadcastChannel(lockOf(room));
     this.#wire.onmessage = ({ data }: MessageEvent<Message>) => this.#heard(data);
     this.#post({ type: "hello" });
     const lead = () => new Promise<void>((resolve) => this.#lead(resolve));
     const { signal } = this.#waiting;
-    navigator.locks.request(`partysync ${room}`, { signal }, lead).catch(() => {
+    navigator.locks.request(lockOf(room), { signal }, lead).catch(() => {
       // It left before its turn came.
     });
   }
@@ -90,17 +106,18 @@ export class Seat {
     return this.#letGo !== undefined;
   }
 
-  /** A follower asks the leader. */
+  open(): Promise<Storage> {
+    return Storage.open(this.#room);
+  }
+
   ask(message: Parameters<Tab["asked"]>[0]): void {
     this.#post(message);
   }
 
-  /** The leader tells the followers. */
   tell(message: Parameters<Tab["told"]>[0]): void {
     this.#post(message);
   }
 
-  /** The leader shows the followers its state. */
   show(shown: Shown, standing: Standing): void {
     if (this.#isFollowed) this.#state(shown, standing, this.#shown);
     // Followers of an earlier leader say so when they hear of this one.

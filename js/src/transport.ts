@@ -84,16 +84,11 @@ export class OwnSocket implements Transport {
   }
 }
 
-/** Calls back when the network may be back, or somebody looks at the page again. Returns how to stop. */
-export function whenBack(back: () => void): () => void {
-  if (typeof window === "undefined" || typeof document === "undefined") return () => {};
-  const visible = () => document.visibilityState === "visible" && back();
+/** Calls back when the network may be back, or somebody looks at the page again. */
+export function whenBack(back: () => void): void {
+  if (typeof window === "undefined" || typeof document === "undefined") return;
   window.addEventListener("online", back);
-  document.addEventListener("visibilitychange", visible);
-  return () => {
-    window.removeEventListener("online", back);
-    document.removeEventListener("visibilitychange", visible);
-  };
+  document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && back());
 }
 
 /** `party/room` and the server of a room's URL, `.../parties/:party/:room` (SPEC 12.12). Undefined: it is no such URL. */

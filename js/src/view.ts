@@ -57,12 +57,13 @@ export class View<R> {
   /** Shows another state. Rows that say the same stay the same objects, and so does their list. Returns whether it changed. */
   show(source: Source): boolean {
     const before = this.#rows;
-    if (isShown(this.#source, source)) return false;
+    const old = this.#source;
+    if (old !== undefined && isContinued(old, source) && old.pending.length === source.pending.length) return false;
     this.#predicted = this.#predict(source);
     this.#source = source;
     const known = (row: R) => {
-      const old = this.row(this.#idOf(row));
-      return old !== undefined && isSame(old as object, row as object) ? old : row;
+      const same = this.row(this.#idOf(row));
+      return same !== undefined && isSame(same as object, row as object) ? same : row;
     };
     // Confirmed rows are the same objects already.
     const rows =
@@ -76,8 +77,7 @@ export class View<R> {
   #predict({ client, table, pending }: Source): readonly R[] {
     const start = confirmed<R>(table, this.#shape);
     const old = this.#source;
-    const goesOn =
-      old?.table === table && old.client === client && old.pending.every((p, i) => p.number === pending[i]?.number);
+    const goesOn = old !== undefined && isContinued(old, { client, table, pending });
     const [base, rest] = goesOn ? [this.#predicted, pending.slice(old.pending.length)] : [start, pending];
     return rest.reduce((rows, p) => this.#applied(rows, p, client), base);
   }
@@ -97,10 +97,9 @@ export class View<R> {
   }
 }
 
-/** Whether a state shows what another one does. */
-function isShown(old: Source | undefined, { client, table, pending }: Source): boolean {
-  if (old?.table !== table || old.client !== client || old.pending.length !== pending.length) return false;
-  return old.pending.every((p, i) => p.number === pending[i]?.number);
+/** Whether a state shows what another one does, perhaps with more that is pending behind it. */
+function isContinued(old: Source, { client, table, pending }: Source): boolean {
+  return old.table === table && old.client === client && old.pending.every((p, i) => p.number === pending[i]?.number);
 }
 
 function confirmed<R>(table: Table, shape: Shape): readonly R[] {

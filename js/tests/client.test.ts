@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 
+import { OPEN_ACTIONS } from "../src/protocol.js";
 import { ack, error, joined, NOW, patch, ROOM, Script, snapshot, total } from "./support/script.js";
 
 describe("what is shown", () => {
@@ -302,6 +303,22 @@ describe("what it says", () => {
         script.handle({ type: "tick" });
       }
     }
+  });
+
+  test("SPEC 9.9: open_actions are taken, and one more is refused until one of them is settled", () => {
+    const script = Script.joined();
+    for (let i = 0; i < OPEN_ACTIONS; i++) script.act("add", 1);
+    expect([script.has("refused"), script.pending]).toEqual([false, OPEN_ACTIONS]);
+    script.act("add", 1);
+    expect([script.effects.at(-2), script.pending]).toMatchObject([
+      { type: "refused", error: { code: "busy" } },
+      1_000,
+    ]);
+    script.text(ack(1, 1));
+    script.text(patch(0, 1, [total(1)]));
+    script.effects = [];
+    script.act("add", 1);
+    expect([script.has("refused"), script.pending, script.numbers().at(-1)]).toEqual([false, OPEN_ACTIONS, 1_001]);
   });
 
   test("SPEC 8.6, 11: an action that no room takes is refused at once", () => {

@@ -3,6 +3,7 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 
 import { type Connection, type ConnectionOptions, connect, roomOf } from "../src/index.js";
+import { OPEN_ACTIONS } from "../src/protocol.js";
 import { delay, isFinal } from "../src/redial.js";
 import { FakeSocket, row } from "./support/fake.js";
 import { type Action, create, predict, type Todo } from "./support/todos.js";
@@ -432,6 +433,18 @@ test("a room whose socket the app has closed for good is left, though something 
   socket.close();
   await vi.advanceTimersByTimeAsync(20_000);
   expect(room.status).toMatchObject({ connection: "idle", pending: 1 });
+});
+
+test("SPEC 9.9: offline, open_actions are taken, and one more is refused at once and not shown", async () => {
+  const room = open().room("todos", "a");
+  const todos = room.channel<Todo, Action>("todos", { reducer: predict });
+  for (let i = 0; i < OPEN_ACTIONS; i++) void todos.send(create(`${i}`));
+  expect([room.status.pending, room.status.problems]).toEqual([OPEN_ACTIONS, []]);
+  const sent = todos.send(create("one more"));
+  expect(await sent).toMatchObject({ status: "rejected", error: { code: "busy", retry: "later" } });
+  expect(await sent.accepted).toMatchObject({ status: "rejected" });
+  expect([room.status.pending, todos.rows.length, todos.row("one more")]).toEqual([1_000, 1_000, undefined]);
+  expect(room.status.problems).toMatchObject([{ status: "rejected", error: { code: "busy" } }]);
 });
 
 test("P6: a burst is shown in few steps if each takes long, and none of them shows less than what was sent", async () => {

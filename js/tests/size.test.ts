@@ -5,10 +5,10 @@ import { build } from "esbuild";
 import { expect, test } from "vitest";
 
 /** What a page may have to load of this package before it draws, gzipped, without React: store, connection and hooks. */
-const FIRST_BYTES = 10_400;
+const FIRST_BYTES = 10_450;
 
-/** The same with what keeps rooms on a device and among tabs, which is loaded after that. */
-const ALL_BYTES = 13_450;
+/** The same with what keeps rooms on a device and among tabs, which is loaded after that. On a page without TLS a little more is. */
+const ALL_BYTES = 13_850;
 
 /** The size of all that the package gives, as a bundler makes it, but for what is left out. */
 async function gzipped(...leftOut: string[]): Promise<number> {
@@ -26,7 +26,7 @@ async function gzipped(...leftOut: string[]): Promise<number> {
 }
 
 test(`a page loads ${FIRST_BYTES} bytes or less, gzipped, before it draws, and ${ALL_BYTES} or less in all`, async () => {
-  const [first, all] = await Promise.all([gzipped("./kept.js"), gzipped()]);
+  const [first, all] = await Promise.all([gzipped("./kept.js", "./alone.js"), gzipped("./alone.js")]);
   expect(first).toBeGreaterThan(5_000);
   expect(first).toBeLessThanOrEqual(FIRST_BYTES);
   expect(all).toBeGreaterThan(first + 1_000);

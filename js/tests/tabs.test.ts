@@ -4,6 +4,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from "vi
 import { WebSocket } from "ws";
 
 import { connect } from "../src/index.js";
+import { OPEN_ACTIONS } from "../src/protocol.js";
 import { browser } from "./support/browser.js";
 import { Server } from "./support/server.js";
 import { type Action, create, predict, type Todo, until, update } from "./support/todos.js";
@@ -117,13 +118,28 @@ test("an action that is asked for before anything is loaded is shown at once", a
   expect([...new Set(first.seen)]).toEqual(["a"]);
 });
 
-test("without Web Locks each tab is a client of its own, keeps nothing, and says so", async () => {
+test("SPEC 9.9: open_actions are all that a page takes while nothing is loaded yet", async () => {
+  class Silent {
+    readonly readyState = 0;
+    addEventListener(): void {}
+    send(): void {}
+    close(): void {}
+  }
+  const room = connect("localhost", { WebSocket: Silent }).room("todos", "bound");
+  for (let i = 0; i < OPEN_ACTIONS; i++) void room.send("todos", create(`${i}`));
+  expect([room.status.pending, room.status.problems]).toEqual([OPEN_ACTIONS, []]);
+  expect(await room.send("todos", create("one more"))).toMatchObject({ status: "rejected", error: { code: "busy" } });
+  expect(room.status.pending).toBe(OPEN_ACTIONS);
+});
+
+test("without Web Locks each tab is a client of its own", async () => {
   vi.stubGlobal("navigator", {});
+  vi.stubGlobal("sessionStorage", { getItem: () => null, removeItem: () => {} });
   const [one, two] = [tab("no locks"), tab("no locks")];
   await one.todos.send(create("a"));
   await two.todos.send(create("b"));
   await one.shows("a,b");
-  expect(one.room.status).toMatchObject({ storage: "memory", storageProblem: expect.stringContaining("Web Locks") });
+  expect([one.room.status.storage, two.room.status.storage]).toEqual(["kept", "kept"]);
 });
 
 test("a room that is not to be kept is not", async () => {

@@ -2,7 +2,7 @@ use std::borrow::Cow;
 
 use partysync_model::Value;
 use partysync_protocol::v2::{Down, Joined, Later, Patch, Snapshot, Up, VERSION};
-use partysync_protocol::{ClientId, Cursor, ErrorCode, MAX_INTEGER, Millis, Token, Version, WireError};
+use partysync_protocol::{ClientId, Cursor, ErrorCode, MAX_INTEGER, Millis, Token, Version, WireError, limits};
 use serde_json::value::RawValue;
 
 use crate::session::{Link, Session};
@@ -134,6 +134,9 @@ impl Client {
     }
 
     fn act(&mut self, channel: String, action: String, effects: &mut Vec<Effect>) {
+        if self.pending.len() >= limits::OPEN_ACTIONS {
+            return effects.push(Effect::Error(ErrorCode::Busy.into()));
+        }
         let checked =
             Up::check_action(&action).and_then(|()| RawValue::from_string(action).map_err(|_| ErrorCode::BadAction));
         let action = match checked {

@@ -4,7 +4,7 @@
 use partysync_client::{Client, Config, Effect, Event, Fate, Input};
 use partysync_derive::Record;
 use partysync_model::{ActionError, Record, Tx, Value, apply_json};
-use partysync_protocol::{ErrorCode, Token, WireError};
+use partysync_protocol::{ErrorCode, Token, WireError, limits};
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
@@ -639,4 +639,22 @@ fn spec_8_20_a_room_left_for_another_reason_is_not_entered_again_with_another_to
         table.handle(token("new"));
         assert_eq!(table.sent(), Vec::<Json>::new(), "{reason:?}");
     }
+}
+
+#[test]
+fn spec_9_9_open_actions_are_taken_and_one_more_when_one_of_them_is_settled() {
+    let mut table = Table::joined();
+    for _ in 0..limits::OPEN_ACTIONS {
+        table.act("new", json!(null));
+    }
+    assert!(!table.effects.iter().any(|e| matches!(e, Effect::Error(_))));
+    let sent = table.sent().len();
+    table.act("new", json!(null));
+    assert!(table.effects.contains(&Effect::Error(ErrorCode::Busy.into())), "{:?}", table.effects);
+    assert_eq!((sent, table.sent().len(), table.client.pending().count()), (1_000, 0, 1_000));
+    let error = WireError::from(ErrorCode::BadAction);
+    table.text(json!({"type": "reject", "room": ROOM, "number": 1, "error": error}));
+    table.effects.clear();
+    table.act("new", json!(null));
+    assert_eq!((table.sent().len(), table.client.pending().last().map(|p| p.number)), (1, Some(1_001)));
 }

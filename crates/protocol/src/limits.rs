@@ -14,6 +14,8 @@ pub const ROW_BYTES: usize = 1 << 20;
 pub const ACTION_ROWS: usize = 10_000;
 /// Steps of SQLite's virtual machine for one action. Past it: `action_too_long`.
 pub const ACTION_STEPS: u64 = 50_000_000;
+/// Actions of one client whose fate is open. Past it the client refuses more itself: `busy`.
+pub const OPEN_ACTIONS: usize = OUTCOMES_KEPT as usize;
 /// Steps (actions, alarms) in one transaction. The rest waits for the next.
 pub const GROUP_ACTIONS: usize = 256;
 /// Events that wait for a room. Past it: the socket is not read.
@@ -219,6 +221,7 @@ mod tests {
             ("`sql_bytes`", bytes(SQL_BYTES)),
             ("`id_bytes`", bytes(ID_BYTES)),
             ("`outcomes_kept`", format!("{} numbers, {OUTCOME_DAYS} days", grouped(OUTCOMES_KEPT))),
+            ("`open_actions`", grouped(OPEN_ACTIONS as u64)),
             ("`clients_kept`", format!("{CLIENT_DAYS} days")),
             ("`log_versions`", format!("{}, {LOG_DAYS} days", grouped(LOG_VERSIONS))),
             ("`tombstones`", grouped(TOMBSTONES)),

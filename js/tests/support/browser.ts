@@ -3,23 +3,25 @@
 import { IDBFactory, IDBKeyRange } from "fake-indexeddb";
 import { vi } from "vitest";
 
-type Holder = () => Promise<void>;
+type Holder = (lock: object | null) => Promise<void>;
+type Turn = () => Promise<void>;
 
 /** Exclusive locks, in the order in which they were asked for. */
 export class Locks {
-  readonly #queues = new Map<string, Holder[]>();
+  readonly #queues = new Map<string, Turn[]>();
 
-  request(name: string, { signal }: { signal: AbortSignal }, holder: Holder): Promise<void> {
+  request(name: string, options: { signal?: AbortSignal; ifAvailable?: boolean }, holder: Holder): Promise<void> {
+    if (options.ifAvailable && this.#queues.get(name)?.length) return holder(null);
     return new Promise((resolve, reject) => {
       const queue = this.#queues.get(name) ?? [];
       this.#queues.set(name, queue);
       const turn = async () => {
-        await holder();
+        await holder({ name });
         queue.shift();
         void queue[0]?.();
         resolve();
       };
-      signal.addEventListener("abort", () => {
+      options.signal?.addEventListener("abort", () => {
         const at = queue.indexOf(turn);
         if (at > 0) {
           queue.splice(at, 1);
