@@ -34,10 +34,10 @@ export class Server {
   }
 
   /** Ours on Durable Objects: the bundle that `scripts/test-worker` makes. */
-  static worker() {
+  static worker(config = "config.capnp") {
     const bundle = process.env.PARTYSYNC_COMPAT_BUNDLE;
     if (!bundle) throw new Error("PARTYSYNC_COMPAT_BUNDLE must name the bundle: run scripts/test worker");
-    return Server.#workerd("worker", path.resolve(COMPAT, bundle, "config.capnp"));
+    return Server.#workerd("worker", path.resolve(COMPAT, bundle, config));
   }
 
   /** The model of the original. */

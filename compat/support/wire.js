@@ -36,11 +36,11 @@ export class Wire {
   }
 
   /** A socket that has joined its room in version 2. */
-  static async join(server, room, client, { cursor = null, born = null, ...more } = {}) {
+  static async join(server, room, client, { cursor = null, born = null, token, ...more } = {}) {
     const wire = await Wire.open(server, room, more);
     wire.send({ type: "hello", versions: [2] });
     await wire.until((frame) => frame.type === "welcome");
-    wire.send({ type: "join", room: wire.room, client, cursor, born });
+    wire.send({ type: "join", room: wire.room, client, cursor, born, token });
     await wire.until((frame) => frame.type === "joined");
     return wire;
   }

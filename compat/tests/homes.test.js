@@ -8,7 +8,12 @@ import { fresh } from "../support/client.js";
 import { Server } from "../support/server.js";
 import { Wire, plain } from "../support/wire.js";
 
-const HOMES = { ours: () => Server.ours(), worker: () => Server.worker() };
+/** `listed`: pages of some origins may come in, and no others. */
+const HOMES = {
+  ours: ({ listed } = {}) => Server.ours(...(listed ? ["--origins", ...ORIGINS] : [])),
+  worker: ({ listed } = {}) => Server.worker(listed ? "listed.capnp" : "config.capnp"),
+};
+const ORIGINS = ["https://example.com", "https://*.example.org"];
 const TARGETS = (process.env.PARTYSYNC_TARGETS ?? "ours").split(",").filter((target) => target !== "original");
 for (const target of TARGETS) {
   if (!(target in HOMES)) throw new Error(`PARTYSYNC_TARGETS: ${target} is no home of rooms`);
@@ -25,11 +30,11 @@ const verb = (type, payload) => ({ type, payload });
 const sync = { channel: "lines", sync: true, from: null };
 
 /** Runs a scenario in each home that is asked, on data of its own, and compares what it tells. */
-function alike(title, scenario) {
+function alike(title, scenario, options) {
   test(title, async () => {
     const told = [];
     for (const target of TARGETS) {
-      const server = await HOMES[target]();
+      const server = await HOMES[target](options);
       try {
         // The same name in each home: it is in the frames.
         told.push(plain(await scenario(server, "chat/lobby")));
@@ -43,8 +48,24 @@ function alike(title, scenario) {
   });
 }
 
-async function get(server, path, options) {
-  const response = await fetch(`http://${server.host}/parties/chat/lobby${path}`, options);
+/** What comes before `welcome` a client of version 2 ignores: it is there if the app's text left before the hello came (14.6). */
+function sinceWelcome({ heard }) {
+  return heard.slice(heard.findIndex((frame) => frame.type === "welcome"));
+}
+
+/** Asks until the answer is as it should become, or for too long. */
+async function eventually(server, path, fits, room = "hooked/lobby") {
+  for (const end = Date.now() + 30_000; ; ) {
+    const response = await fetch(`http://${server.host}/parties/${room}${path}`);
+    const answer = await response.json();
+    if (fits(answer)) return answer;
+    assert.ok(Date.now() < end, `${path} does not become what it should: ${JSON.stringify(answer)}`);
+    await sleep(200);
+  }
+}
+
+async function get(server, path, options, room = "chat/lobby") {
+  const response = await fetch(`http://${server.host}/parties/${room}${path}`, options);
   const body = await response.text();
   return { status: response.status, type: response.headers.get("content-type"), body: body.slice(0, 200) };
 }
@@ -128,9 +149,7 @@ describe("both homes alike", { concurrency: 4 }, () => {
     const cut = await Wire.open(server, room);
     cut.cut();
     await watcher.until((text) => String(text).startsWith("somebody left"));
-    // What comes before `welcome` a client of version 2 ignores: it is there if the app's text left before the hello came (14.6).
-    const welcomed = ann.heard.slice(ann.heard.findIndex((frame) => frame.type === "welcome"));
-    return [watcher.heard, welcomed, binary.heard];
+    return [watcher.heard, sinceWelcome(ann), binary.heard];
   });
 
   alike("spec_8_2: the subprotocol, and what is not hello", async (server, room) => {
@@ -269,9 +288,165 @@ describe("both homes alike", { concurrency: 4 }, () => {
     assert.deepEqual(late, [], "it rang only as somebody came");
     return [heard, rows.length, back.heard.length];
   });
+
+  alike("spec_13_8 13_9 hooks before and after actions: who waits, who does not, and in which order", async (server) => {
+    const room = "hooked/lobby";
+    const [ann, bob] = await Promise.all([
+      Wire.join(server, room, ANN, { query: "token=ann&x=7" }),
+      Wire.join(server, room, BOB),
+    ]);
+    ann.act(1, line("a", "prepared"), verb("prepared"));
+    await ann.until((frame) => String(frame.text).startsWith("prepared"));
+    ann.act(2, line("b", "hook-refuses"));
+    await ann.until((frame) => frame.number === 2);
+    ann.act(3, line("b", "hook-panics"));
+    await ann.until((frame) => frame.number === 3);
+    ann.act(4, line("b", "hook-overdoes"));
+    await ann.until((frame) => frame.number === 4);
+    // Ann's own frames wait, in their order; nobody else's do.
+    ann.act(5, line("c", "hook-waits"));
+    // It waits as well, so that the two are no batch natively.
+    ann.act(6, line("d", "hook-waits"));
+    await eventually(server, "/waiting", (waiting) => waiting === 1);
+    bob.act(1, line("e", "tell-fails"));
+    await bob.until((frame) => frame.to === 2);
+    await ann.until((frame) => frame.to === 2);
+    const release = await get(server, "/release", { method: "POST" }, room);
+    await Promise.all([ann, bob].map((wire) => wire.until((frame) => frame.to === 3)));
+    await eventually(server, "/waiting", (waiting) => waiting === 1);
+    await get(server, "/release", { method: "POST" }, room);
+    await Promise.all([ann, bob].map((wire) => wire.until((frame) => frame.to === 4)));
+    // Answered once, whatever the hook says now.
+    ann.act(5, line("c", "hook-refuses"));
+    await ann.until((frame) => frame.type === "ack" && frame.number === 5);
+    // An action whose sender leaves while its hook runs is run all the same; and version 1 has hooks, too.
+    const old = await Wire.open(server, room);
+    old.call("x", line("f", "hook-waits"));
+    await eventually(server, "/waiting", (waiting) => waiting === 1);
+    old.socket.close(4000);
+    bob.act(2, line("g"));
+    await bob.until((frame) => frame.to === 5);
+    await get(server, "/release", { method: "POST" }, room);
+    await bob.until((frame) => frame.to === 6);
+    const told = await eventually(server, "/told", (all) => all.length === 6);
+    told.sort((a, b) => a[1] - b[1]);
+    return [sinceWelcome(ann), bob.heard, release, told];
+  });
+
+  alike("spec_7_9 7_10 the outbox: in order, again when it fails, under the same key after a kill", async (server) => {
+    const room = "hooked/lobby";
+    const ann = await Wire.join(server, room, ANN);
+    const post = (text, fails = 0) => verb("post", { text, fails });
+    ann.act(1, post("first"), post("second"));
+    ann.act(2, post("never"), verb("reject", "No."));
+    ann.act(3, line("a"), post("fails once", 1));
+    const once = await eventually(server, "/delivered", (all) => all.length === 4 && all.at(-1).arrives);
+    ann.act(4, post("survives", 1));
+    const before = await eventually(server, "/delivered", (all) => all.length === 5);
+    await server.restart();
+    // Nobody comes to its room.
+    const after = await eventually(server, "/delivered", (all) => all.length === 1, "hooked/other");
+    assert.equal(after[0].key, before[4].key);
+    assert.equal(once[2].key, once[3].key);
+    const keys = new Set(before.map(({ key }) => key));
+    assert.equal(keys.size, 4);
+    const anonymous = (item) => ({ ...item, key: item.key.replace(/[0-9]+$/, "INDEX") });
+    return [ann.heard.filter((frame) => frame.closed === undefined), [...before, ...after].map(anonymous)];
+  });
+
+  alike("spec_13_3 13_10 tokens: in a join, renewed while the room sleeps, and an admission that ends", async (server, room) => {
+    const token = (name, ms) => `${name} until ${Date.now() + ms}`;
+    const query = (text) => `x=7&token=${encodeURIComponent(text)}`;
+    const ann = await Wire.join(server, room, ANN, { query: query("guest"), token: token("ann", 2 * SLEEP_MS) });
+    ann.act(1, verb("who"));
+    await ann.until((frame) => frame.type === "message");
+    // Who is somebody else is not renewed, and out.
+    const bob = await Wire.join(server, room, BOB, { query: query("bob") });
+    bob.send({ type: "token", room, token: "eve" });
+    await bob.until((frame) => frame.type === "left");
+    bob.send({ type: "join", room, client: BOB, cursor: null, born: null, token: "bad" });
+    await bob.until((frame) => frame.type === "left");
+    bob.send({ type: "join", room, client: BOB, cursor: null, born: null });
+    await bob.until((frame) => frame.type === "snapshot");
+    bob.act(1, verb("who"));
+    await bob.until((frame) => String(frame.text).startsWith("Some"));
+    // One that ends, of each version, and one that nobody renews while its room sleeps.
+    const [brief, old, asleep] = await Promise.all([
+      Wire.join(server, room, "0c".repeat(16), { query: query(token("brief", 1_500)) }),
+      Wire.open(server, room, { query: query(token("old", 1_500)) }),
+      Wire.join(server, "chat/bedroom", "0d".repeat(16), { query: query(token("asleep", SLEEP_MS + 4_000)) }),
+    ]);
+    old.send(sync);
+    await Promise.all([brief, old].map((wire) => wire.until((frame) => frame.closed)));
+    asleep.send({ type: "have", room: "chat/bedroom", version: 0, number: 0 });
+    // One that is told, by a room that slept, and renewed.
+    await ann.until((frame) => frame.type === "expires");
+    ann.send({ type: "token", room, token: token("ann", 4_000) });
+    ann.act(2, verb("who"));
+    await ann.until((frame) => frame.number === 2);
+    const renewed = Date.now();
+    await ann.until((frame) => frame.closed);
+    assert.ok(Date.now() - renewed > 3_500, "it was renewed");
+    await asleep.until((frame) => frame.closed);
+    for (const frame of [...ann.heard, ...asleep.heard]) {
+      if (frame.type === "expires") frame.after_ms = Math.round(frame.after_ms / 1_000);
+    }
+    return [...[ann, bob, brief, asleep].map(sinceWelcome), old.heard];
+  });
+
+  const otherOrigins = async (server, room) => {
+    const asked = async (origin, method = "GET", more = {}) => {
+      const headers = { ...(origin && { origin }), ...more };
+      const response = await fetch(`http://${server.host}/parties/${room}/lines`, { method, headers });
+      const told = ["allow-origin", "allow-credentials", "allow-methods", "allow-headers", "max-age"];
+      const cors = told.map((name) => response.headers.get(`access-control-${name}`));
+      return [response.status, response.headers.get("vary")?.includes("origin"), ...cors, await response.text()];
+    };
+    const wants = { "access-control-request-method": "PUT", "access-control-request-headers": "x-a, x-b" };
+    const refused = async (origin) => {
+      const wire = new Wire(server, room, { origin });
+      const opened = new Promise((resolve) => wire.socket.once("open", () => resolve("open")));
+      return Promise.race([opened, wire.until((frame) => frame.closed ?? frame.refused)]);
+    };
+    return [
+      await asked(),
+      await asked("https://example.com"),
+      await asked("https://a.example.org"),
+      await asked("https://evil.net"),
+      await asked("https://example.com", "OPTIONS", wants),
+      await asked("https://evil.net", "OPTIONS", wants),
+      await asked("https://example.com", "OPTIONS"),
+      await asked("https://example.com", "GET", { authorization: "Bearer bad" }),
+      await refused("https://example.com"),
+      await refused("https://example.org"),
+    ];
+  };
+  alike("spec_13_6 13_7 pages of other origins, where some may come in", otherOrigins, { listed: true });
+  alike("spec_13_6 13_7 pages of other origins, where any may", otherOrigins);
 });
 
 if (TARGETS.includes("worker")) {
+  test("spec_11_lane_queue on Durable Objects: as much waits behind a hook as may, and one frame more", async () => {
+    const server = await Server.worker();
+    try {
+      const flood = async (frames) => {
+        const wire = await Wire.open(server, "hooked/lobby");
+        wire.call("first", line("a", "hook-waits"));
+        await eventually(server, "/waiting", (waiting) => waiting === 1);
+        for (let frame = 0; frame < frames; frame += 1) wire.send(sync);
+        return wire;
+      };
+      const fits = await flood(128);
+      await get(server, "/release", { method: "POST" }, "hooked/lobby");
+      await fits.until((frame) => frame.id === "first");
+      for (let frame = 0; frame < 128; frame += 1) await fits.until((frame) => frame.sync);
+      const over = await flood(129);
+      assert.equal((await over.until((frame) => frame.closed)).closed, 1013);
+    } finally {
+      await server.kill();
+    }
+  });
+
   test("spec_8_25 on Durable Objects: who does not say what it has is left out, and told once it does", async () => {
     const server = await Server.worker();
     try {

@@ -9,6 +9,8 @@ use partysync::{
 };
 use serde::Deserialize;
 
+use crate::hooks;
+
 #[derive(Record)]
 struct Line {
     id: String,
@@ -35,6 +37,15 @@ enum Verb {
     Reject(String),
     Panic,
     AlarmIn(i64),
+    /// Sends who the socket belongs to.
+    Who,
+    /// Sends what the hook before the action prepared.
+    Prepared,
+    /// Puts something into the outbox, whose first deliveries fail so often.
+    Post {
+        text: String,
+        fails: u32,
+    },
     /// Sends how often the room came into memory, and whether the field is what the table says.
     Starts,
 }
@@ -46,13 +57,18 @@ pub struct Chat {
     steps: i64,
 }
 
-/// The door of the party.
+/// The door of the parties.
 pub async fn who_is(join: Join) -> Result<Admission, Refusal> {
     match join.token.as_ref().map(|token| token.as_str()) {
         None => Ok(Admission::anonymous()),
         Some("bad") => Err(Refusal::unauthorized("Sign in anew.")),
         Some("panic") => panic!("as it was told"),
-        Some(name) => Ok(Admission::of(name).with_data(&serde_json::json!({"path": join.path, "ü": join.param("x")}))),
+        Some(token) => {
+            // `NAME` or `NAME until TIME`: on Durable Objects an app of both homes has no clock.
+            let (name, until) = token.split_once(" until ").unwrap_or((token, ""));
+            let known = Admission::of(name).with_data(&serde_json::json!({"path": join.path, "ü": join.param("x")}));
+            Ok(until.parse().into_iter().fold(known, Admission::until))
+        }
     }
 }
 
@@ -66,12 +82,22 @@ impl Chat {
     }
 
     fn run(&mut self, tx: &mut Tx<'_>, verbs: Vec<Verb>, socket: Socket<'_>) -> Result<(), ActionError> {
+        self.run_prepared(tx, verbs, socket, None)
+    }
+
+    fn run_prepared(
+        &mut self,
+        tx: &mut Tx<'_>,
+        verbs: Vec<Verb>,
+        socket: Socket<'_>,
+        prepared: Option<&str>,
+    ) -> Result<(), ActionError> {
         self.count(tx)?;
-        verbs.into_iter().try_for_each(|verb| run(tx, verb, socket))
+        verbs.into_iter().try_for_each(|verb| run(tx, verb, socket, prepared))
     }
 }
 
-fn run(tx: &mut Tx<'_>, verb: Verb, socket: Socket<'_>) -> Result<(), ActionError> {
+fn run(tx: &mut Tx<'_>, verb: Verb, socket: Socket<'_>, prepared: Option<&str>) -> Result<(), ActionError> {
     match verb {
         Verb::Line { id, text } => tx.table().insert(&Line { id, text }),
         Verb::Say(text) => {
@@ -89,6 +115,9 @@ fn run(tx: &mut Tx<'_>, verb: Verb, socket: Socket<'_>) -> Result<(), ActionErro
             tx.set_alarm(tx.now() + ms);
             Ok(())
         }
+        Verb::Who => socket.send(format!("{:?} {:?}", socket.identity(), socket.data())),
+        Verb::Prepared => socket.send(format!("prepared: {prepared:?}")),
+        Verb::Post { text, fails } => tx.outbox(&hooks::Letter { text, fails }),
         Verb::Starts => {
             let starts = number(tx, "SELECT count(*) FROM starts")?;
             socket.send(format!("starts: {starts}"))
@@ -150,7 +179,7 @@ impl SyncServer for Chat {
     }
 
     fn on_action(&mut self, tx: &mut Tx<'_>, call: &Call<'_>) -> Result<Changed, ActionError> {
-        self.run(tx, verbs(call.action())?, call.socket())?;
+        self.run_prepared(tx, verbs(call.action())?, call.socket(), call.prepared())?;
         Ok(Changed::Captured)
     }
 
@@ -170,6 +199,13 @@ impl SyncServer for Chat {
         self.count(tx)?;
         Ok(Some(match (request.method(), request.path()) {
             ("GET", "/lines") => Response::json(200, &number(tx, "SELECT count(*) FROM lines")?),
+            ("GET", "/told") => Response::json(200, &hooks::told()),
+            ("GET", "/delivered") => Response::json(200, &hooks::delivered()),
+            ("GET", "/waiting") => Response::json(200, &hooks::waiting()),
+            ("POST", "/release") => {
+                hooks::release();
+                Response::text(200, "released")
+            }
             ("POST", "/say") => {
                 let text = String::from_utf8_lossy(&request.body).into_owned();
                 let id = tx.new_id();

@@ -6,8 +6,10 @@
 #![forbid(unsafe_code)]
 
 mod chat;
+mod hooks;
 
 pub use chat::{Chat, who_is};
+pub use hooks::{deliver, prepare, tell};
 use partysync::{ActionError, Call, Changed, Record, Schema, SyncServer, Tx};
 use serde::{Deserialize, Deserializer};
 

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use clap::Parser;
 use partysync::{Import, Server, stop_signal};
-use partysync_compat_app::{Chat, Todos, who_is};
+use partysync_compat_app::{Chat, Todos, deliver, prepare, tell, who_is};
 use tokio::net::TcpListener;
 
 #[derive(Parser)]
@@ -19,6 +19,9 @@ struct Options {
     /// Frames a second that each connection may send; without this as many as it likes.
     #[arg(long, value_name = "FRAMES")]
     connection_rate: Option<u32>,
+    /// Origins whose pages may come in; without this those of any.
+    #[arg(long, value_name = "ORIGIN", num_args = 1..)]
+    origins: Vec<String>,
     /// A Durable Object's file, to be the room `imported` before anything is served.
     #[arg(long, value_name = "FILE")]
     import: Option<PathBuf>,
@@ -35,10 +38,18 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .data(options.data)
         .party("todos", || Todos)
         .party("chat", Chat::default)
+        .party("hooked", Chat::default)
+        .before_action("hooked", prepare)
+        .after_action("hooked", tell)
+        .on_outbox("hooked", deliver)
+        .on_before_connect("hooked", who_is)
         .on_before_connect("chat", who_is)
         .on_before_request("chat", who_is);
     if let Some(rate) = options.connection_rate {
         server = server.connection_rate(rate);
+    }
+    if !options.origins.is_empty() {
+        server = server.allowed_origins(options.origins);
     }
     let server = server.build()?;
     if let Some(file) = options.import {

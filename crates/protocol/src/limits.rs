@@ -25,7 +25,7 @@ pub const ROOM_CONNECTIONS: usize = 10_000;
 /// Rooms that one socket carries, natively.
 pub const SOCKET_ROOMS: usize = 32;
 /// Frames for one room of a socket that carries several, which wait while the room, a door or a hook holds them back; one counts once more for each 16 KiB. Past it:
-/// that socket is not read.
+/// that socket is not read. On Durable Objects frames that wait for a door or a hook. Past it: close 1013.
 pub const LANE_QUEUE: usize = 128;
 /// A room's raw path segment. Past it: status 414.
 pub const ROOM_NAME_BYTES: usize = 512;
@@ -35,6 +35,8 @@ pub const PARTY_NAME_BYTES: usize = 64;
 pub const CONNECTION_ID_BYTES: usize = 256;
 /// What a room keeps of a connection while it hibernates, as JSON: who it is, what it speaks, tags and state. Past it: `app_error`.
 pub const CONNECTION_BYTES: usize = 16 << 10;
+/// What a home that loses rooms from memory keeps of a handshake, as JSON: the rest of the path, and the query without the token. Past it: status 414.
+pub const HANDSHAKE_BYTES: usize = 2 << 10;
 /// An identity that a door attaches. Past it: the handshake gets status 500.
 pub const IDENTITY_BYTES: usize = 256;
 /// The JSON that a door attaches. Past it: the handshake gets status 500.
@@ -193,6 +195,7 @@ mod tests {
             ("`room_name_bytes`", format!("{ROOM_NAME_BYTES}, {PARTY_NAME_BYTES}")),
             ("`connection_id_bytes`", CONNECTION_ID_BYTES.to_string()),
             ("`connection_bytes`", bytes(CONNECTION_BYTES)),
+            ("`handshake_bytes`", bytes(HANDSHAKE_BYTES)),
             ("`identity_bytes`", IDENTITY_BYTES.to_string()),
             ("`admission_bytes`", bytes(ADMISSION_BYTES)),
             ("`door_ms`", grouped(DOOR_MS)),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use partysync_model::{Db, DbError};
-use partysync_protocol::{ClientId, Cursor, Millis, Version, v2};
+use partysync_protocol::{ClientId, Cursor, Millis, Version, limits, v2};
 use serde::{Deserialize, Serialize};
 
 use crate::away::{self, Arrival};
@@ -90,6 +90,11 @@ impl ConnectionState {
     pub fn answer_asleep(&self, text: &str) -> Option<Frame> {
         let is_v2 = matches!(self.spoken, Spoken::V2 | Spoken::Joined { .. });
         (is_v2 && v2::Up::is_ping(text)).then(|| v2::pong().into())
+    }
+
+    /// Who it is, and what is known of it.
+    pub fn info(&self) -> &ConnectionInfo {
+        &self.info
     }
 
     /// Whether the socket is a version 2 client's in the room, which says what it has (SPEC 8.25).
@@ -224,9 +229,9 @@ fn state(c: &Connection, member: Option<Member>, held: Option<Cursor>, channels:
     ConnectionState { info: (*c.info).clone(), spoken, held, arrived, whole, followed, tags, state, is_further }
 }
 
-/// How much of [`limits::CONNECTION_BYTES`](partysync_protocol::limits::CONNECTION_BYTES) is left for what a socket speaks and holds, and
-/// for the names of fields.
-const SPOKEN_BYTES: usize = 1 << 10;
+/// How much of [`limits::CONNECTION_BYTES`](partysync_protocol::limits::CONNECTION_BYTES) is left for what a socket speaks and holds,
+/// for the names of fields, and for what the home has to know of it.
+const SPOKEN_BYTES: usize = (1 << 10) + limits::HANDSHAKE_BYTES;
 
 /// What a connection's state takes as JSON, at the most.
 pub(crate) fn kept_bytes(member: &Member) -> usize {

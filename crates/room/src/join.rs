@@ -83,8 +83,7 @@ impl Admission {
     }
 
     /// For so long: until this time, in milliseconds since 1970. Then the home ends the room for the socket with close 4401, unless a
-    /// new token was let in before (SPEC 13.10). A time that is past ends it at once. A request is answered at once and does not end. Durable Objects
-    /// do not heed it yet.
+    /// new token was let in before (SPEC 13.10). A time that is past ends it at once. A request is answered at once and does not end.
     #[must_use]
     pub fn until(self, until: Millis) -> Self {
         Admission { until: Some(until), ..self }
@@ -103,6 +102,12 @@ impl Admission {
     /// The app's data, as JSON.
     pub fn data(&self) -> Option<&Arc<str>> {
         self.data.as_ref()
+    }
+
+    /// What a door said earlier, as a home kept it.
+    #[must_use]
+    pub fn restored(identity: Option<String>, data: Option<Arc<str>>, until: Option<Millis>) -> Self {
+        Admission { identity, data, until }
     }
 
     /// Whether it keeps to its limits. If not, the app is at fault.

@@ -5,14 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use partysync_model::{ActionError, DbError};
-use partysync_room::{Admission, Applied, Attempt, Join, OutboxItem, Refusal, SyncServer};
+use partysync_room::{Admission, Applied, Attempt, Join, Origins, OutboxItem, Refusal, SyncServer};
 
 use crate::courier::Courier;
 use crate::data::DataDir;
 use crate::door::{Door, Doors};
 use crate::hooks::{After, Before, Hooks};
 use crate::http::Front;
-use crate::origins::Origins;
 use crate::party::{self, Open, Party};
 use crate::pool::Pool;
 use crate::random::Random;

@@ -10,14 +10,14 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use hyper::upgrade::OnUpgrade;
 use partysync_protocol::{ErrorCode, Fault, WireError, limits, v2};
-use partysync_room::{Address, Admission, ConnectionInfo, Join, Refusal, RoomName};
+use partysync_room::{Address, Admission, ConnectionInfo, Join, Origins, Refusal, RoomName};
 use tokio::time::timeout;
 
 use crate::backlog::Close;
 use crate::door::{self, Door};
 use crate::gate::Gate;
 use crate::mailbox::Speaks;
-use crate::origins::Origins;
+use crate::origins;
 use crate::party::Party;
 use crate::rooms::Rooms;
 use crate::socket::{self, Arrival};
@@ -39,17 +39,17 @@ pub(crate) struct Front {
 /// Answers a request below the prefix.
 pub(crate) async fn answer(rooms: Arc<Rooms>, front: &Front, request: Request) -> Response {
     let origin = request.headers().get(header::ORIGIN).cloned();
-    if !front.origins.admit(origin.as_ref()) {
-        return (StatusCode::FORBIDDEN, "Pages of this origin may not use this server.").into_response();
+    if !origins::admit(&front.origins, request.headers()) {
+        return (StatusCode::FORBIDDEN, Origins::REFUSAL).into_response();
     }
     if request.headers().contains_key(header::UPGRADE) {
         return connect(rooms, front, request).await.unwrap_or_else(|refusal| refusal.into_response());
     }
-    if let Some(response) = front.origins.preflight(request.method(), request.headers()) {
+    if let Some(response) = origins::preflight(&front.origins, request.method(), request.headers()) {
         return response;
     }
     let mut response = respond(&rooms, front, request).await.unwrap_or_else(|refusal| refusal.into_response());
-    front.origins.share(origin.as_ref(), &mut response);
+    origins::share(&front.origins, origin.as_ref(), &mut response);
     response
 }
 

@@ -3,6 +3,9 @@
 
 use std::panic::AssertUnwindSafe;
 
+use std::future::Future;
+use std::pin::Pin;
+
 use js_sys::{Array, ArrayBuffer, BigUint64Array, JsString, Promise, Reflect, Uint8Array};
 use partysync_model::{DbError, Value};
 use wasm_bindgen::prelude::*;
@@ -34,6 +37,10 @@ extern "C" {
 
     #[wasm_bindgen(method, catch, js_name = deleteAlarm)]
     pub(crate) fn delete_alarm(this: &Storage) -> Result<Promise, JsValue>;
+
+    /// A promise that is kept once all that was written is on disk.
+    #[wasm_bindgen(method, catch)]
+    pub(crate) fn sync(this: &Storage) -> Result<Promise, JsValue>;
 
     /// An object's context.
     #[derive(Clone)]
@@ -117,6 +124,24 @@ pub(crate) fn random() -> u64 {
         Ok(_) => words.get_index(0),
         Err(_) => js_sys::Date::now().to_bits(),
     }
+}
+
+/// What becomes a `T`. One type for all: each type of a future that JavaScript is to wait for weighs some kilobytes.
+pub(crate) type Later<T> = Pin<Box<dyn Future<Output = T>>>;
+
+/// A promise of what a future becomes.
+pub(crate) fn promise(run: Later<JsValue>) -> JsValue {
+    let run: Later<Result<JsValue, JsValue>> = Box::pin(async { Ok(run.await) });
+    worker::wasm_bindgen_futures::future_to_promise(AssertUnwindSafe(run)).into()
+}
+
+/// A response as JavaScript has it.
+pub(crate) fn response(response: worker::Result<worker::Response>) -> JsValue {
+    let response = response.or_else(|error| {
+        worker::console_error!("{error}");
+        worker::Response::error("The server failed.", 500)
+    });
+    response.map_or(JsValue::UNDEFINED, |response| worker::web_sys::Response::from(response).into())
 }
 
 /// What is thrown to undo a transaction.

@@ -19,6 +19,8 @@
 #[cfg(any(target_arch = "wasm32", test))]
 mod error;
 #[cfg(any(target_arch = "wasm32", test))]
+mod handshake;
+#[cfg(any(target_arch = "wasm32", test))]
 mod lag;
 #[cfg(any(target_arch = "wasm32", test))]
 mod refuse;

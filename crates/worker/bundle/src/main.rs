@@ -39,18 +39,28 @@ const generation = () => worker.__worker_init_state().instanceId;
 
 const underWay = new Set();
 
-function failOnTrap(call) {
+function failOnTrap(start) {
+  let call;
+  try {
+    call = start();
+  } catch (error) {
+    failAll(error);
+    throw error;
+  }
+  if (!(call instanceof Promise)) return call;
   return new Promise((resolve, reject) => {
     underWay.add(reject);
     call.then(resolve, reject).finally(() => underWay.delete(reject));
   });
 }
 
-addEventListener("error", ({ error }) => {
+function failAll(error) {
   if (!(error instanceof WebAssembly.RuntimeError)) return;
   for (const reject of underWay) reject(error);
   underWay.clear();
-});
+}
+
+addEventListener("error", ({ error }) => failAll(error));
 
 function durableObject(Inner, events) {
   class Outer extends DurableObject {
@@ -75,7 +85,7 @@ function durableObject(Inner, events) {
       for (const event of events) {
         if (!(event in Inner.prototype)) continue;
         this.prototype[event] = function (...args) {
-          return failOnTrap(this.#live()[event](...args));
+          return failOnTrap(() => this.#live()[event](...args));
         };
       }
     }
@@ -89,7 +99,7 @@ const workerEvents = ["fetch", "scheduled", "queue", "email"];
 export default Object.fromEntries(
   workerEvents
     .filter((event) => event in worker)
-    .map((event) => [event, (...args) => failOnTrap(worker[event](...args))]),
+    .map((event) => [event, (...args) => failOnTrap(() => worker[event](...args))]),
 );
 "#;
 

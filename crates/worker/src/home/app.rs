@@ -4,10 +4,12 @@ use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use partysync_room::{Admission, Join, Refusal, SyncServer};
-use worker::Env;
+use partysync_model::ActionError;
+use partysync_room::{Admission, Applied, Attempt, Join, Origins, OutboxItem, Refusal, SyncServer};
+use worker::{Env, console_error};
 
 use super::door::Door;
+use super::hooks::{After, Before, Courier, Hooks};
 use super::party::{self, Open};
 
 thread_local! {
@@ -21,6 +23,7 @@ pub struct App {
     pub(crate) binding: String,
     pub(crate) prefix: String,
     pub(crate) token_param: String,
+    pub(crate) origins: Origins,
     pub(crate) parties: BTreeMap<String, Party>,
 }
 
@@ -31,6 +34,7 @@ pub(crate) struct Party {
     pub(crate) open: Option<Open>,
     pub(crate) connect: Option<Door>,
     pub(crate) request: Option<Door>,
+    pub(crate) hooks: Hooks,
 }
 
 impl Default for App {
@@ -39,6 +43,7 @@ impl Default for App {
             binding: "ROOMS".to_owned(),
             prefix: "/parties".to_owned(),
             token_param: "token".to_owned(),
+            origins: Origins::default(),
             parties: BTreeMap::new(),
         }
     }
@@ -97,6 +102,59 @@ impl App {
         A: Future<Output = Result<Admission, Refusal>> + 'static,
     {
         self.parties.entry(party.into()).or_default().request = Some(Door::new(ask));
+        self
+    }
+
+    /// The origins of pages that may use the rooms, such as `https://example.com` or `https://*.example.com`, which is any subdomain.
+    /// Pages of others get status 403. Without this, pages of any origin may. With one that is no origin none may, and the log says so.
+    pub fn allowed_origins<O: AsRef<str>>(mut self, origins: impl IntoIterator<Item = O>) -> Self {
+        let origins: Vec<O> = origins.into_iter().collect();
+        self.origins = Origins::only(origins.iter().map(AsRef::as_ref)).unwrap_or_else(|wrong| {
+            console_error!("{wrong:?} is no origin: write scheme://host or scheme://host:port; no page may come in");
+            Origins::none()
+        });
+        self
+    }
+
+    /// Runs before each action of a party: the place to ask another service, which an action itself cannot do.
+    ///
+    /// What it returns is what [`Call::prepared`](partysync_room::Call::prepared) says, as JSON; an error fails the action as an error of the
+    /// action's own does. The room does not wait, nor do other clients; what the same client sends behind the action does. It has
+    /// [`HOOK_MS`](partysync_protocol::limits::HOOK_MS), and [`HOOKS_WAITING`](partysync_protocol::limits::HOOKS_WAITING) of a room may run at once: past
+    /// either the client is told to try later. It may run more than once for one action: it should look things up, not change them.
+    pub fn before_action<P>(mut self, party: impl Into<String>, prepare: impl Fn(Attempt) -> P + 'static) -> Self
+    where
+        P: Future<Output = Result<Option<serde_json::Value>, ActionError>> + 'static,
+    {
+        self.parties.entry(party.into()).or_default().hooks.before = Some(Before::new(prepare));
+        self
+    }
+
+    /// Runs after each action of a party that made a version, once that is on disk.
+    ///
+    /// Nothing waits for it, and runs of it have no order. It has [`HOOK_MS`](partysync_protocol::limits::HOOK_MS), and
+    /// [`AFTER_WAITING`](partysync_protocol::limits::AFTER_WAITING) may run at once in an isolate; past either, and if it fails, that is reported and
+    /// not tried again. What must not be lost belongs in the outbox.
+    pub fn after_action<T, E>(mut self, party: impl Into<String>, tell: impl Fn(Applied) -> T + 'static) -> Self
+    where
+        T: Future<Output = Result<(), E>> + 'static,
+        E: std::fmt::Display,
+    {
+        self.parties.entry(party.into()).or_default().hooks.after = Some(After::new(tell));
+        self
+    }
+
+    /// Delivers what the rooms of a party put into their outboxes with [`Tx::outbox`](partysync_model::Tx::outbox): code that may wait, up to
+    /// [`OUTBOX_MS`](partysync_protocol::limits::OUTBOX_MS). It runs in the room's object, which goes on meanwhile.
+    ///
+    /// An item is delivered at least once, one at a time of each room. An error or a panic has it delivered again, later. A receiver must
+    /// take a [key](OutboxItem::key) that it knows for done.
+    pub fn on_outbox<D, E>(mut self, party: impl Into<String>, deliver: impl Fn(OutboxItem) -> D + 'static) -> Self
+    where
+        D: Future<Output = Result<(), E>> + 'static,
+        E: std::fmt::Display,
+    {
+        self.parties.entry(party.into()).or_default().hooks.outbox = Some(Courier::new(deliver));
         self
     }
 

@@ -1,12 +1,16 @@
 //! The worker: it takes requests to the objects of their rooms, if the app's door lets them.
 
-use partysync_protocol::v2;
-use partysync_room::{Admission, Refusal};
+use partysync_protocol::{Millis, v2};
+use partysync_room::{Admission, OriginHeaders, Origins, Refusal};
 use serde::{Deserialize, Serialize};
-use worker::{Env, Headers, Request, Response, Result, WebSocketPair};
+use serde_json::value::RawValue;
+use wasm_bindgen::JsValue;
+use worker::{Env, Headers, Request, Response, Result, WebSocketPair, web_sys};
 
 use super::app::App;
 use super::request::{Target, join, refused};
+use crate::handshake::Handshake;
+use crate::js;
 
 /// The header in which an object is told what the door said. An object is reached through the worker alone, which sets it.
 pub(crate) const ADMISSION: &str = "x-partysync-admission";
@@ -15,7 +19,8 @@ pub(crate) const ADMISSION: &str = "x-partysync-admission";
 #[derive(Serialize, Deserialize)]
 struct Admitted {
     identity: Option<String>,
-    data: Option<serde_json::Value>,
+    data: Option<Box<RawValue>>,
+    until: Option<Millis>,
 }
 
 /// Why somebody does not get in.
@@ -26,32 +31,81 @@ enum No {
     Door(Refusal),
 }
 
-/// The worker's entry: what [`durable_object!`](crate::durable_object) calls.
-///
-/// # Errors
-///
-/// Those of the platform.
-pub async fn fetch(request: Request, env: Env, make: fn(&Env) -> App) -> Result<Response> {
+/// The worker's entry: what [`durable_object!`](crate::durable_object) calls. Returns a promise of a response.
+pub fn fetch(request: web_sys::Request, env: Env, make: fn(&Env) -> App) -> JsValue {
+    js::promise(Box::pin(async move { js::response(answer(request.into(), env, make).await) }))
+}
+
+async fn answer(request: Request, env: Env, make: fn(&Env) -> App) -> Result<Response> {
     let app = App::of_isolate(&env, make);
-    let is_page = request.headers().has("origin")?;
+    let origin = request.headers().get("origin")?;
+    let origin = origin.as_deref();
+    if !app.origins.admit(origin) {
+        return refused(&Refusal::new(403, Origins::REFUSAL));
+    }
+    if is_socket(&request)? {
+        return enter(&app, request, &env, origin.is_some()).await;
+    }
+    if let Some(response) = preflight(&app, &request, origin)? {
+        return Ok(response);
+    }
     match admit(&app, &request).await {
-        Ok((room, admission)) => {
-            let request = match admission {
-                None => request,
-                Some(admission) => {
-                    let mut request = request.clone_mut()?;
-                    request.headers_mut()?.set(ADMISSION, &encode(&admission))?;
-                    request
-                }
-            };
-            env.durable_object(&app.binding)?.get_by_name(&room)?.fetch_with_request(request).await
+        Ok((room, admission)) => pass_on(&app, &env, request, &room, admission.as_ref()).await,
+        Err(No::Door(refusal) | No::Nowhere(refusal)) => {
+            let response = refused(&refusal)?;
+            share(&response, app.origins.share(origin))?;
+            Ok(response)
         }
+    }
+}
+
+/// Takes a handshake to its room.
+async fn enter(app: &App, request: Request, env: &Env, is_page: bool) -> Result<Response> {
+    match admit(app, &request).await {
+        Ok((room, admission)) => pass_on(app, env, request, &room, admission.as_ref()).await,
         // A browser hides the status and the text of a handshake from the page, but not the reason of a close (SPEC 13.4).
-        Err(No::Door(refusal)) if refusal.is_clients_fault() && is_page && is_socket(&request)? => {
-            refuse_socket(&request, &refusal)
-        }
+        Err(No::Door(refusal)) if refusal.is_clients_fault() && is_page => refuse_socket(&request, &refusal),
         Err(No::Door(refusal) | No::Nowhere(refusal)) => refused(&refusal),
     }
+}
+
+/// Takes a request to the object of its room.
+async fn pass_on(
+    app: &App,
+    env: &Env,
+    mut request: Request,
+    room: &str,
+    admission: Option<&Admission>,
+) -> Result<Response> {
+    if let Some(admission) = admission {
+        request = request.clone_mut()?;
+        request.headers_mut()?.set(ADMISSION, &encode(admission))?;
+    }
+    env.durable_object(&app.binding)?.get_by_name(room)?.fetch_with_request(request).await
+}
+
+/// The answer to a browser that asks whether a page of another origin may send a request; `None` if it does not ask.
+fn preflight(app: &App, request: &Request, origin: Option<&str>) -> Result<Option<Response>> {
+    let headers = request.headers();
+    if request.inner().method() != "OPTIONS" || !headers.has("access-control-request-method")? {
+        return Ok(None);
+    }
+    let response = Response::empty()?.with_status(204);
+    let wanted = headers.get("access-control-request-headers")?;
+    share(&response, app.origins.preflight(origin, wanted.as_deref()))?;
+    Ok(Some(response))
+}
+
+/// Adds what tells a browser which pages may read a response.
+pub(crate) fn share(response: &Response, headers: OriginHeaders) -> Result<()> {
+    for (name, value) in headers {
+        if name == "vary" {
+            response.headers().append(name, &value)?;
+        } else {
+            response.headers().set(name, &value)?;
+        }
+    }
+    Ok(())
 }
 
 /// The room's address, and what the party's door said if it has one.
@@ -67,6 +121,9 @@ async fn admit(app: &App, request: &Request) -> std::result::Result<(String, Opt
     let room = address.room.address().to_owned();
     let Some(door) = (if is_socket { &party.connect } else { &party.request }) else { return Ok((room, None)) };
     let join = join(address.room, address.path, request, &app.token_param);
+    if is_socket && Handshake::of(&join, &app.token_param).is_none() {
+        return Err(No::Nowhere(Refusal::new(414, "The address is too long.")));
+    }
     Ok((room, Some(door.admit(join).await.map_err(No::Door)?)))
 }
 
@@ -102,15 +159,9 @@ pub(crate) fn offers_v2(headers: &Headers) -> Result<bool> {
 /// As ASCII, which is all that a header can hold.
 fn encode(admission: &Admission) -> String {
     let data = admission.data().and_then(|data| serde_json::from_str(data).ok());
-    let json = v2::encode(&Admitted { identity: admission.identity().map(str::to_owned), data });
-    let mut ascii = String::with_capacity(json.len());
-    for unit in json.encode_utf16() {
-        match u8::try_from(unit) {
-            Ok(byte) if byte.is_ascii() => ascii.push(byte.into()),
-            _ => ascii.push_str(&format!("\\u{unit:04x}")),
-        }
-    }
-    ascii
+    let identity = admission.identity().map(str::to_owned);
+    let json = v2::encode(&Admitted { identity, data, until: admission.ends_at() });
+    js_sys::encode_uri(&json).into()
 }
 
 /// What the door said to whoever sent a request to an object. Without a door everybody is nobody known.
@@ -119,7 +170,7 @@ pub(crate) fn admission(request: &Request, has_door: bool) -> Result<Admission> 
         return Ok(Admission::anonymous());
     }
     let json = request.headers().get(ADMISSION)?.ok_or("the worker did not say whom it let in")?;
-    let Admitted { identity, data } = serde_json::from_str(&json)?;
-    let admission = identity.map_or_else(Admission::anonymous, Admission::of);
-    Ok(data.iter().fold(admission, |admission, data| admission.with_data(data)))
+    let json = js_sys::decode_uri(&json).map_err(|_| "the worker said whom it let in in a way that cannot be read")?;
+    let Admitted { identity, data, until } = serde_json::from_str(&String::from(json))?;
+    Ok(Admission::restored(identity, data.map(|data| data.get().into()), until))
 }

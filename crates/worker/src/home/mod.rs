@@ -3,6 +3,8 @@
 mod app;
 mod door;
 mod front;
+mod gate;
+mod hooks;
 mod object;
 mod party;
 mod request;
@@ -23,48 +25,48 @@ macro_rules! durable_object {
         #[doc(hidden)]
         #[allow(missing_docs, reason = "the attributes make public functions of their own")]
         pub mod __partysync {
-            use ::worker::{
-                Context, DurableObject, Env, Error, Request, Response, Result, State, WebSocket,
-                WebSocketIncomingMessage, durable_object, event,
-            };
+            use ::worker::wasm_bindgen::prelude::{JsValue, wasm_bindgen};
 
             #[allow(unused_imports, reason = "the function that makes the app")]
             use super::*;
 
-            #[event(fetch)]
-            async fn fetch(request: Request, env: Env, _context: Context) -> Result<Response> {
-                $crate::fetch(request, env, $app).await
+            #[wasm_bindgen(wasm_bindgen = ::worker::wasm_bindgen)]
+            pub fn fetch(request: ::worker::web_sys::Request, env: ::worker::Env, _context: JsValue) -> JsValue {
+                $crate::fetch(request, env, $app)
             }
 
-            #[durable_object]
+            // Not the attribute of the `worker` crate: its methods are futures, each of which weighs some kilobytes.
+            #[wasm_bindgen(wasm_bindgen = ::worker::wasm_bindgen)]
             pub struct $class(::std::panic::AssertUnwindSafe<$crate::Object>);
 
-            impl DurableObject for $class {
-                fn new(state: State, env: Env) -> Self {
-                    $class(::std::panic::AssertUnwindSafe($crate::Object::new(state, env, $app)))
+            #[wasm_bindgen(wasm_bindgen = ::worker::wasm_bindgen)]
+            impl $class {
+                #[wasm_bindgen(constructor)]
+                pub fn new(state: ::worker::worker_sys::DurableObjectState, env: ::worker::Env) -> Self {
+                    $class(::std::panic::AssertUnwindSafe($crate::Object::new(state.into(), env, $app)))
                 }
 
-                async fn fetch(&self, request: Request) -> Result<Response> {
-                    self.0.fetch(request).await
+                pub fn fetch(&self, request: ::worker::web_sys::Request) -> JsValue {
+                    self.0.fetch(request)
                 }
 
-                async fn alarm(&self) -> Result<Response> {
+                pub fn alarm(&self) {
                     self.0.alarm()
                 }
 
-                async fn websocket_message(&self, socket: WebSocket, message: WebSocketIncomingMessage) -> Result<()> {
-                    self.0.message(&socket, message);
-                    Ok(())
+                #[wasm_bindgen(js_name = webSocketMessage)]
+                pub fn message(&self, socket: JsValue, message: JsValue) -> JsValue {
+                    self.0.message(socket, &message)
                 }
 
-                async fn websocket_close(&self, socket: WebSocket, code: usize, reason: String, _: bool) -> Result<()> {
-                    self.0.closed(&socket, code, reason);
-                    Ok(())
+                #[wasm_bindgen(js_name = webSocketClose)]
+                pub fn closed(&self, socket: JsValue, code: u16, reason: String) {
+                    self.0.closed(socket, code, reason)
                 }
 
-                async fn websocket_error(&self, socket: WebSocket, _: Error) -> Result<()> {
-                    self.0.broken(&socket);
-                    Ok(())
+                #[wasm_bindgen(js_name = webSocketError)]
+                pub fn broken(&self, socket: JsValue) {
+                    self.0.broken(socket)
                 }
             }
         }

@@ -12,25 +12,27 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::Duration;
 
-use js_sys::{Date, JsString};
+use js_sys::{Date, JsString, Uint8Array};
 use partysync_model::{Db, Origin, Value};
 use partysync_protocol::v2::{self, Up};
 use partysync_protocol::{ErrorCode, Millis, limits};
-use partysync_room::{ConnectionId, ConnectionInfo, Effect, Event, Input, RequestId, RoomName};
-use wasm_bindgen::JsCast;
-use worker::wasm_bindgen_futures::{JsFuture, spawn_local};
+use partysync_room::{Applied, ConnectionId, ConnectionInfo, Effect, Event, Input, OutboxItem, RequestId, RoomName};
+use wasm_bindgen::{JsCast, JsValue};
+use worker::wasm_bindgen_futures::JsFuture;
 use worker::{
-    Delay, Env, Request, Response, Result, State, WebSocket, WebSocketIncomingMessage, WebSocketPair,
-    WebSocketRequestResponsePair, console_error,
+    Delay, Env, Request, Response, Result, State, WebSocketPair, WebSocketRequestResponsePair, console_error, web_sys,
 };
 
 use super::app::App;
+use super::door::Places;
 use super::front;
+use super::gate::{Frame, Gate, Passed, Question, Renewed};
 use super::party::AnyRoom;
 use super::request::{self, Target, app_error, cannot_open, join, refused};
 use super::seat::{self, Seat};
 use crate::DurableDb;
-use crate::js::{self, Context, Socket, Storage};
+use crate::handshake::Handshake;
+use crate::js::{self, Context, Later, Socket, Storage};
 
 /// When the room is looked at again that could not be opened as its alarm rang.
 const OPEN_AGAIN_MS: Millis = 60_000;
@@ -39,6 +41,8 @@ const OPEN_AGAIN_MS: Millis = 60_000;
 const IDS_PER_MS: u64 = 1 << 10;
 
 const FAULT: (u16, &str) = (1011, "the server failed");
+const EXPIRED: (u16, &str) = (4401, "Sign in again.");
+const TOO_MUCH: (u16, &str) = (1013, "too much waits for the app");
 
 /// A room's Durable Object: what [`durable_object!`](crate::durable_object) makes a class of.
 pub struct Object {
@@ -54,7 +58,6 @@ struct Inner {
     desk: RefCell<Desk>,
 }
 
-#[derive(Default)]
 struct Desk {
     /// The room, if it is in memory.
     room: Option<Box<dyn AnyRoom>>,
@@ -62,6 +65,14 @@ struct Desk {
     seats: BTreeMap<ConnectionId, Seat>,
     last_id: u64,
     last_request: u64,
+    /// When the room wants to be woken.
+    wakes_at: Option<Millis>,
+    /// What the object's alarm is set to, if that is known.
+    alarm: Option<Option<Millis>>,
+    /// It may have to be set to another time.
+    is_alarm_stale: bool,
+    /// Of hooks before actions.
+    places: Rc<Places>,
     /// Answers to requests, to be taken in the same event.
     responses: BTreeMap<RequestId, partysync_room::Response>,
 }
@@ -71,87 +82,51 @@ impl Object {
     pub fn new(state: State, env: Env, make: fn(&Env) -> App) -> Self {
         let context = state.as_raw().unchecked_ref::<Context>().clone();
         let storage = state.storage().as_raw().unchecked_ref::<Storage>().clone();
-        Object { inner: Rc::new(Inner { state, context, storage, env, make, desk: RefCell::default() }) }
+        let desk = RefCell::new(Desk::new());
+        Object { inner: Rc::new(Inner { state, context, storage, env, make, desk }) }
     }
 
-    /// A request that the worker let in.
-    ///
-    /// # Errors
-    ///
-    /// Those of the platform.
-    pub async fn fetch(&self, request: Request) -> Result<Response> {
-        let app = self.inner.app();
-        let target = Target::of(&request);
-        let address = match target.address(&app.prefix) {
-            Ok(address) => address,
-            Err(refusal) => return refused(&refusal),
-        };
-        let Some(party) = app.parties.get(address.room.party()) else {
-            return refused(&partysync_room::Refusal::new(400, "There is no such party."));
-        };
-        if front::is_socket(&request)? {
-            let admission = front::admission(&request, party.connect.is_some())?;
-            let key = match target.connection_key() {
-                Ok(key) => key,
-                Err(refusal) => return refused(&refusal),
-            };
-            let identity = admission.identity().map(str::to_owned);
-            let info = ConnectionInfo { key, identity, data: admission.data().cloned() };
-            return self.inner.connect(address.room, info, front::offers_v2(request.headers())?);
-        }
-        let admission = front::admission(&request, party.request.is_some())?;
-        let mut request = request;
-        let join = join(address.room.clone(), address.path, &request, &app.token_param);
-        match request::read_body(&mut request).await? {
-            Ok(body) => self.inner.respond(address.room, partysync_room::Request::new(join, admission, body)),
-            Err(refusal) => refused(&refusal),
-        }
+    /// A request that the worker let in. Returns a promise of a response.
+    pub fn fetch(&self, request: web_sys::Request) -> JsValue {
+        let inner = Rc::clone(&self.inner);
+        js::promise(Box::pin(async move { js::response(inner.fetch(request.into()).await) }))
     }
 
     /// The alarm rings.
-    ///
-    /// # Errors
-    ///
-    /// Those of the platform.
-    pub fn alarm(&self) -> Result<Response> {
-        if self.inner.handle(None, vec![Event::Alarm]).is_err() {
-            self.inner.set_alarm(Some(now() + OPEN_AGAIN_MS));
-        }
-        Response::empty()
+    pub fn alarm(&self) {
+        self.inner.alarm();
     }
 
-    /// A frame came.
-    pub fn message(&self, socket: &WebSocket, message: WebSocketIncomingMessage) {
-        let Some(connection) = self.inner.id(socket) else { return };
-        let bytes = match &message {
-            WebSocketIncomingMessage::String(text) => text.len(),
-            WebSocketIncomingMessage::Binary(bytes) => bytes.len(),
+    /// A frame came. Returns a promise if the app is asked about it.
+    pub fn message(&self, socket: JsValue, message: &JsValue) -> JsValue {
+        let socket: Socket = socket.unchecked_into();
+        let Some(connection) = seat::id(&self.inner.context, &socket) else { return JsValue::UNDEFINED };
+        let frame = match message.as_string() {
+            Some(text) => Frame::Text(text),
+            None => Frame::Binary(Uint8Array::new(message).to_vec()),
         };
-        if bytes > limits::FRAME_BYTES {
-            return self.inner.close(connection, 1009, "the frame is too large");
+        if frame.len() > limits::FRAME_BYTES {
+            self.inner.close(connection, (1009, "the frame is too large"));
+            return JsValue::UNDEFINED;
         }
-        let event = match message {
-            WebSocketIncomingMessage::String(text) => Event::Text { connection, text },
-            WebSocketIncomingMessage::Binary(bytes) => Event::Binary { connection, bytes },
-        };
-        self.inner.handle_or_close(vec![event]);
+        self.inner.take(connection, frame)
     }
 
     /// The client closed its socket.
-    pub fn closed(&self, socket: &WebSocket, code: usize, reason: String) {
-        let raw = socket.as_ref().unchecked_ref::<Socket>();
-        let code = u16::try_from(code).ok().filter(|code| !matches!(code, 1005 | 1006 | 1015));
+    pub fn closed(&self, socket: JsValue, code: u16, reason: String) {
+        let socket: Socket = socket.unchecked_into();
+        let code = Some(code).filter(|code| !matches!(code, 1005 | 1006 | 1015));
         // The platform may have answered it already.
         let _ = match code {
-            Some(code) => raw.close(code, &reason),
-            None => raw.close_without_code(),
+            Some(code) => socket.close(code, &reason),
+            None => socket.close_without_code(),
         };
-        self.inner.gone(socket, code, reason);
+        self.inner.gone(&socket, code, reason);
     }
 
     /// The socket broke.
-    pub fn broken(&self, socket: &WebSocket) {
-        self.inner.gone(socket, None, String::new());
+    pub fn broken(&self, socket: JsValue) {
+        self.inner.gone(&socket.unchecked_into(), None, String::new());
     }
 }
 
@@ -160,16 +135,199 @@ impl Inner {
         App::of_isolate(&self.env, self.make)
     }
 
-    fn id(&self, socket: &WebSocket) -> Option<ConnectionId> {
-        seat::id(&self.context, socket.as_ref().unchecked_ref::<Socket>())
+    async fn fetch(self: Rc<Self>, request: Request) -> Result<Response> {
+        let app = self.app();
+        let origin = request.headers().get("origin")?;
+        let is_socket = front::is_socket(&request)?;
+        let response = self.answer(&app, request, is_socket).await?;
+        if !is_socket {
+            front::share(&response, app.origins.share(origin.as_deref()))?;
+        }
+        Ok(response)
+    }
+
+    async fn answer(self: &Rc<Self>, app: &App, mut request: Request, is_socket: bool) -> Result<Response> {
+        let target = Target::of(&request);
+        let address = match target.address(&app.prefix) {
+            Ok(address) => address,
+            Err(refusal) => return refused(&refusal),
+        };
+        let Some(party) = app.parties.get(address.room.party()) else {
+            return refused(&partysync_room::Refusal::new(400, "There is no such party."));
+        };
+        let door = if is_socket { &party.connect } else { &party.request };
+        let admission = front::admission(&request, door.is_some())?;
+        let join = join(address.room.clone(), address.path, &request, &app.token_param);
+        if is_socket {
+            let key = match target.connection_key() {
+                Ok(key) => key,
+                Err(refusal) => return refused(&refusal),
+            };
+            let handshake = door.as_ref().and_then(|_| Handshake::of(&join, &app.token_param));
+            let gate = Gate::new(admission, handshake, true);
+            return self.connect(address.room, key, gate, front::offers_v2(request.headers())?);
+        }
+        match request::read_body(&mut request).await? {
+            Ok(body) => self.respond(address.room, partysync_room::Request::new(join, admission, body)),
+            Err(refusal) => refused(&refusal),
+        }
+    }
+
+    /// The object's one alarm rings, whoever it is for.
+    fn alarm(self: &Rc<Self>) {
+        {
+            let mut desk = self.desk.borrow_mut();
+            desk.alarm = Some(None);
+            desk.is_alarm_stale = true;
+        }
+        if self.handle(None, Vec::new()).is_err() {
+            return self.set_alarm(Some(now() + OPEN_AGAIN_MS));
+        }
+        self.desk.borrow_mut().give_notice();
+        let expired = self.desk.borrow().expired();
+        for connection in expired {
+            self.close(connection, EXPIRED);
+        }
+        if self.handle(None, vec![Event::Alarm]).is_err() {
+            self.set_alarm(Some(now() + OPEN_AGAIN_MS));
+        }
+    }
+
+    /// Takes a frame to the room, or first to the app, if that has a say in it.
+    fn take(self: &Rc<Self>, connection: ConnectionId, frame: Frame) -> JsValue {
+        // The gate comes into memory with the room.
+        if self.handle(None, Vec::new()).is_err() {
+            self.close_all();
+            return JsValue::UNDEFINED;
+        }
+        match self.pass(connection, |gate, party, name| Some(gate.pass(party, name, connection, frame, now()))) {
+            None | Some(Passed::Waits) => {}
+            Some(Passed::Event(event)) => self.handle_or_close(vec![event]),
+            Some(Passed::TooMany) => self.close(connection, TOO_MUCH),
+            Some(Passed::Ask(question)) => {
+                let inner = Rc::clone(self);
+                return js::promise(Box::pin(async move {
+                    inner.ask(connection, *question).await;
+                    JsValue::UNDEFINED
+                }));
+            }
+        }
+        JsValue::UNDEFINED
+    }
+
+    /// Asks the app about a frame, and then takes what waits behind it.
+    async fn ask(self: Rc<Self>, connection: ConnectionId, question: Question) {
+        let mut question = Some(question);
+        while let Some(asked) = question.take() {
+            let Some((name, places)) = self.room() else { return };
+            let (event, renewed) = asked.ask(self.app(), name, places).await;
+            if let Some(renewed) = renewed {
+                self.desk.borrow_mut().renew(connection, renewed);
+            }
+            self.handle_or_close(vec![event]);
+            while let Some(passed) =
+                self.pass(connection, |gate, party, name| gate.next(party, name, connection, now()))
+            {
+                match passed {
+                    Passed::Event(event) => self.handle_or_close(vec![event]),
+                    Passed::Ask(next) => {
+                        question = Some(*next);
+                        break;
+                    }
+                    Passed::Waits | Passed::TooMany => {}
+                }
+            }
+        }
+    }
+
+    /// Shows a socket's gate to `look`. `None` if the socket is gone.
+    fn pass(
+        &self,
+        connection: ConnectionId,
+        look: impl FnOnce(&mut Gate, &super::app::Party, &RoomName) -> Option<Passed>,
+    ) -> Option<Passed> {
+        let app = self.app();
+        let mut desk = self.desk.borrow_mut();
+        let name = desk.name.clone()?;
+        let party = app.parties.get(name.party())?;
+        let seat = desk.seats.get_mut(&connection)?;
+        let known = |gate: &Gate| (gate.handshake.is_some(), gate.has_spoken);
+        let before = known(&seat.gate);
+        let passed = look(&mut seat.gate, party, &name);
+        if known(&seat.gate) != before {
+            seat.attach();
+            desk.is_alarm_stale = true;
+        }
+        passed
+    }
+
+    fn room(&self) -> Option<(RoomName, Rc<Places>)> {
+        let desk = self.desk.borrow();
+        Some((desk.name.clone()?, Rc::clone(&desk.places)))
+    }
+
+    /// Has something done that no event waits for, once all that was written until now is on disk (P3).
+    fn later(self: &Rc<Self>, run: Later<()>) {
+        let synced = self.storage.sync();
+        self.state.wait_until(Box::pin(async move {
+            if let Ok(synced) = synced
+                && JsFuture::from(synced).await.is_ok()
+            {
+                run.await;
+            }
+        }) as Later<()>);
+    }
+
+    /// Runs the app's hook after an action.
+    fn tell(self: &Rc<Self>, applied: Applied) {
+        let app = self.app();
+        let (room, version) = (applied.room.clone(), applied.version);
+        let place = {
+            let after = app.parties.get(room.party()).and_then(|party| party.hooks.after.as_ref());
+            after.and_then(|after| after.places.take())
+        };
+        let Some(place) = place else {
+            return console_error!("{room}: as many hooks run after actions as may: version {version} is left out");
+        };
+        self.later(Box::pin(async move {
+            let after = app.parties.get(room.party()).and_then(|party| party.hooks.after.as_ref());
+            if let Some(after) = after
+                && let Err(error) = after.tell(applied).await
+            {
+                console_error!("{room}: version {version}: the hook after an action failed: {error}");
+            }
+            drop(place);
+        }));
+    }
+
+    /// Delivers an item of the outbox.
+    fn deliver(self: &Rc<Self>, party: String, item: OutboxItem) {
+        let (app, inner) = (self.app(), Rc::clone(self));
+        self.later(Box::pin(async move {
+            let key = item.key.clone();
+            let courier = app.parties.get(&party).and_then(|party| party.hooks.outbox.as_ref());
+            let delivered = match courier {
+                Some(courier) => courier.deliver(item).await,
+                None => Err("the party has no on_outbox: the item waits for one".to_owned()),
+            };
+            if let Err(error) = &delivered {
+                console_error!("{key}: an item of the outbox was not delivered: {error}");
+            }
+            inner.handle_or_close(vec![match delivered {
+                Ok(()) => Event::Delivered { key },
+                Err(_) => Event::DeliverFailed { key },
+            }]);
+        }));
     }
 
     /// Opens a socket.
-    fn connect(self: &Rc<Self>, name: RoomName, info: ConnectionInfo, is_v2: bool) -> Result<Response> {
+    fn connect(self: &Rc<Self>, name: RoomName, key: Option<String>, gate: Gate, is_v2: bool) -> Result<Response> {
         // In memory before the handshake is answered: who cannot get in is told so.
         if let Err(code) = self.handle(Some(name), Vec::new()) {
             return refused(&cannot_open(code));
         }
+        let (identity, data) = (gate.admission.identity().map(str::to_owned), gate.admission.data().cloned());
+        let info = ConnectionInfo { key, identity, data };
         let pair = WebSocketPair::new()?;
         let socket = pair.server.as_ref().unchecked_ref::<Socket>().clone();
         let connection = {
@@ -178,7 +336,8 @@ impl Inner {
             desk.last_id = (desk.last_id + 1).max(opened.unsigned_abs() * IDS_PER_MS);
             let id = ConnectionId(desk.last_id);
             self.context.accept(&socket, &seat::tags(id))?;
-            desk.seats.insert(id, Seat::new(socket, opened));
+            desk.is_alarm_stale = true;
+            desk.seats.insert(id, Seat::new(socket, opened, gate));
             id
         };
         let event = if is_v2 {
@@ -209,27 +368,31 @@ impl Inner {
     }
 
     /// A socket is gone.
-    fn gone(self: &Rc<Self>, socket: &WebSocket, code: Option<u16>, reason: String) {
-        let Some(connection) = self.id(socket) else { return };
-        let raw = socket.as_ref().unchecked_ref::<Socket>();
+    fn gone(self: &Rc<Self>, socket: &Socket, code: Option<u16>, reason: String) {
+        let Some(connection) = seat::id(&self.context, socket) else { return };
         // It may be what wakes the room.
         if self.handle(None, Vec::new()).is_err() {
             return self.close_all();
         }
         let mut events = Vec::new();
-        let is_known = self.desk.borrow().seats.contains_key(&connection);
-        if !is_known {
+        let is_busy = self.desk.borrow().seats.get(&connection).map(|seat| seat.gate.is_busy());
+        if is_busy == Some(true) {
+            // What it sent before comes before.
+            self.take(connection, Frame::Closed(code, reason));
+            return;
+        }
+        if is_busy.is_none() {
             // The platform need not list one that is gone. One that was closed from here has nothing attached, and is none of the room's.
-            let Some(state) = Seat::restore(raw.clone()).and_then(|seat| seat.state().cloned()) else { return };
+            let Some(state) = Seat::restore(socket.clone()).and_then(|seat| seat.state().cloned()) else { return };
             events.push(Event::Restored { connection, state });
         }
         events.push(Event::Closed { connection, code, reason });
-        let _ = raw.keep(&wasm_bindgen::JsValue::NULL);
+        let _ = socket.keep(&JsValue::NULL);
         self.handle_or_close(events);
     }
 
     /// Closes a socket from here.
-    fn close(self: &Rc<Self>, connection: ConnectionId, code: u16, reason: &'static str) {
+    fn close(self: &Rc<Self>, connection: ConnectionId, (code, reason): (u16, &str)) {
         if self.handle(None, Vec::new()).is_err() {
             return self.close_all();
         }
@@ -260,6 +423,7 @@ impl Inner {
             while !next.is_empty() {
                 next = desk.run(self, next);
             }
+            desk.mind_alarm(self);
             Ok(())
         };
         match catch_unwind(AssertUnwindSafe(work)) {
@@ -278,12 +442,12 @@ impl Inner {
 
     /// Takes the room out of memory and closes all sockets.
     fn close_all(&self) {
-        let desk = std::mem::take(&mut *self.desk.borrow_mut());
+        let desk = std::mem::replace(&mut *self.desk.borrow_mut(), Desk::new());
         // Code of the app may run, and panic.
         let _ = catch_unwind(AssertUnwindSafe(|| drop(desk)));
         for socket in self.context.web_sockets().unwrap_or_default().iter() {
             let socket = socket.unchecked_into::<Socket>();
-            let _ = socket.keep(&wasm_bindgen::JsValue::NULL);
+            let _ = socket.keep(&JsValue::NULL);
             let _ = socket.close(FAULT.0, FAULT.1);
         }
     }
@@ -295,11 +459,11 @@ impl Inner {
             None => self.storage.delete_alarm(),
         };
         match set {
-            Ok(promise) => spawn_local(AssertUnwindSafe(async {
+            Ok(promise) => self.state.wait_until(Box::pin(async {
                 if JsFuture::from(promise).await.is_err() {
                     console_error!("the alarm cannot be set");
                 }
-            })),
+            }) as Later<()>),
             Err(_) => console_error!("the alarm cannot be set"),
         }
     }
@@ -309,17 +473,73 @@ impl Inner {
         let Some(opened) = self.desk.borrow().seats.get(&connection).and_then(Seat::opened) else { return };
         let wait = (opened + limits::QUIET_MS as Millis - now()).max(0).unsigned_abs();
         let inner = Rc::clone(self);
-        self.state.wait_until(async move {
+        self.state.wait_until(Box::pin(async move {
             Delay::from(Duration::from_millis(wait)).await;
             let is_there = inner.desk.borrow_mut().seats.get_mut(&connection).map(Seat::quiet_is_over).is_some();
             if is_there {
                 inner.handle_or_close(vec![Event::Quiet { connection }]);
             }
-        });
+        }) as Later<()>);
     }
 }
 
 impl Desk {
+    fn new() -> Self {
+        Desk {
+            room: None,
+            name: None,
+            seats: BTreeMap::new(),
+            last_id: 0,
+            last_request: 0,
+            wakes_at: None,
+            alarm: None,
+            is_alarm_stale: true,
+            places: Rc::new(Places::new(limits::HOOKS_WAITING)),
+            responses: BTreeMap::new(),
+        }
+    }
+
+    /// Sets the object's alarm to whatever comes first: what the room waits for, or the end of an admission.
+    fn mind_alarm(&mut self, object: &Inner) {
+        // What a room that could not be opened waits for is not known.
+        if self.room.is_none() || !std::mem::take(&mut self.is_alarm_stale) {
+            return;
+        }
+        let ends = self.seats.values().filter_map(|seat| seat.gate.wakes_at());
+        let at = ends.chain(self.wakes_at).min();
+        if self.alarm != Some(at) {
+            self.alarm = Some(at);
+            object.set_alarm(at);
+        }
+    }
+
+    /// Takes note of what a door said to a socket's token.
+    fn renew(&mut self, connection: ConnectionId, renewed: Renewed) {
+        let Some(seat) = self.seats.get_mut(&connection) else { return };
+        if renewed.take_place(&mut seat.gate, now()) {
+            seat.attach();
+            self.is_alarm_stale = true;
+        }
+    }
+
+    /// Tells those whose admission ends soon.
+    fn give_notice(&mut self) {
+        let (now, Some(name)) = (now(), &self.name) else { return };
+        for seat in self.seats.values_mut() {
+            let Some(after_ms) = seat.gate.notice(now) else { continue };
+            let frame = v2::encode(&v2::Expires { room: name.address().into(), after_ms });
+            seat.send(&JsString::from(&*frame));
+            seat.attach();
+        }
+    }
+
+    /// The sockets whose admission has ended.
+    fn expired(&self) -> Vec<ConnectionId> {
+        let now = now();
+        let is_over = |seat: &Seat| seat.gate.ends_at().is_some_and(|at| at <= now);
+        self.seats.iter().filter(|(_, seat)| is_over(seat)).map(|(id, _)| *id).collect()
+    }
+
     /// Brings the room into memory; returns its sockets, as events, if it was not there.
     fn open(
         &mut self,
@@ -440,7 +660,15 @@ impl Desk {
                 }
             }
             Effect::Respond { request, response } => drop(self.responses.insert(request, response)),
-            Effect::WakeAt(at) => object.set_alarm(at),
+            Effect::WakeAt(at) => {
+                self.wakes_at = at;
+                self.is_alarm_stale = true;
+            }
+            Effect::Applied(applied) => object.tell(*applied),
+            Effect::Deliver(item) => {
+                let party = self.name.as_ref().map(|name| name.party().to_owned()).unwrap_or_default();
+                object.deliver(party, item);
+            }
             // What arrives cannot be proven here: there are no pings (SPEC 12.11).
             Effect::Track { .. } | Effect::TellArrived { .. } => {}
             Effect::Report(report) => console_error!("{}: {}", report.during, report.error),

@@ -2,11 +2,13 @@
 
 use js_sys::{Array, JsString, Uint8Array};
 use partysync_protocol::{Millis, Version};
-use partysync_room::{ConnectionId, ConnectionState};
+use partysync_room::{Admission, ConnectionId, ConnectionState};
 use serde::{Deserialize, Serialize};
 use wasm_bindgen::{JsCast, JsValue};
 use worker::console_error;
 
+use super::gate::Gate;
+use crate::handshake::Handshake;
 use crate::js::{Context, Socket};
 use crate::lag::Reader;
 
@@ -19,6 +21,8 @@ pub(crate) struct Seat {
     opened: Millis,
     is_quiet_over: bool,
     reader: Reader,
+    /// What its frames pass on their way to the room.
+    pub(crate) gate: Gate,
 }
 
 /// What is attached to a socket: all that the room needs to know of it when it wakes. It outlives the room, but not the socket.
@@ -33,20 +37,39 @@ struct Attached {
     /// It reads too slowly, and was told everything up to this version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     lag: Option<Version>,
+    /// When its admission ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    until: Option<Millis>,
+    /// Its client has spoken since it was welcomed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    spoken: bool,
+    /// When its client is to be told of the admission's end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    notice: Option<Millis>,
+    /// What its door is to hear again with another token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    handshake: Option<Handshake>,
 }
 
 impl Seat {
     /// A socket that was just opened.
-    pub(crate) fn new(socket: Socket, opened: Millis) -> Self {
-        Seat { socket, attached: Vec::new(), state: None, opened, is_quiet_over: false, reader: Reader::default() }
+    pub(crate) fn new(socket: Socket, opened: Millis, gate: Gate) -> Self {
+        let (attached, reader) = (Vec::new(), Reader::default());
+        Seat { socket, attached, state: None, opened, is_quiet_over: false, reader, gate }
     }
 
     /// One that was there when the room was last in memory. `None`: nothing is known of it.
     pub(crate) fn restore(socket: Socket) -> Option<Self> {
         let bytes = socket.kept().ok()?.dyn_into::<Uint8Array>().ok()?.to_vec();
-        let Attached { state, opened, quiet_over, lag } = serde_json::from_slice(&bytes).ok()?;
+        let Attached { state, opened, quiet_over, lag, until, spoken, notice, handshake } =
+            serde_json::from_slice(&bytes).ok()?;
         let reader = Reader::lagging(lag);
-        Some(Seat { socket, attached: bytes, state: Some(state), opened, is_quiet_over: quiet_over, reader })
+        let info = state.info();
+        let admission = Admission::restored(info.identity.clone(), info.data.clone(), until);
+        // What has spoken version 1 has no handshake any more.
+        let mut gate = Gate::new(admission, handshake, state.minds_quiet());
+        (gate.has_spoken, gate.notice_at) = (spoken, notice);
+        Some(Seat { socket, attached: bytes, state: Some(state), opened, is_quiet_over: quiet_over, reader, gate })
     }
 
     pub(crate) fn state(&self) -> Option<&ConnectionState> {
@@ -109,9 +132,19 @@ impl Seat {
         let _ = self.socket.close(code, reason);
     }
 
-    fn attach(&mut self) {
+    /// Attaches to the socket what is to be known of it, if that is another than before.
+    pub(crate) fn attach(&mut self) {
         let Some(state) = self.state.take() else { return };
-        let kept = Attached { state, opened: self.opened, quiet_over: self.is_quiet_over, lag: self.reader.lag() };
+        let kept = Attached {
+            state,
+            opened: self.opened,
+            quiet_over: self.is_quiet_over,
+            lag: self.reader.lag(),
+            until: self.gate.ends_at(),
+            spoken: self.gate.has_spoken,
+            notice: self.gate.notice_at,
+            handshake: self.gate.handshake.clone(),
+        };
         match serde_json::to_vec(&kept) {
             Ok(bytes) if bytes != self.attached => {
                 if self.socket.keep(&Uint8Array::from(bytes.as_slice())).is_err() {
