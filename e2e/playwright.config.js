@@ -29,6 +29,8 @@ export default defineConfig({
         "--disable-background-networking",
         "--disable-component-update",
         "--disable-sync",
+        // A name that is no `localhost`: without TLS its pages have no Web Locks.
+        "--host-resolver-rules=MAP insecure.test 127.0.0.1",
       ],
     },
   },

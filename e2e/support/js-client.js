@@ -24,9 +24,14 @@ export class ClientSite {
     return `http://127.0.0.1:${this.#server.address().port}`;
   }
 
+  /** The same as a browser sees a site without TLS that is not from its machine. */
+  get insecureUrl() {
+    return this.url.replace("127.0.0.1", "insecure.test");
+  }
+
   /** Opens a tab in a room of a server. */
-  async open(context, server, room) {
-    const tab = new ClientTab(await context.newPage(), this.url, new URL(server).host, room);
+  async open(context, server, room, site = this.url) {
+    const tab = new ClientTab(await context.newPage(), site, new URL(server).host, room);
     await tab.enter();
     return tab;
   }

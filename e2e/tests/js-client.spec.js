@@ -97,6 +97,40 @@ test("`online` brings a page back at once that was to wait for long", async ({ s
   await context.close();
 });
 
+test("SPEC 9.4, 9.5: without Web Locks each tab is a client of its own, and what it was asked for offline outlives it, once", async ({ start, site, browser }) => {
+  const server = await start();
+  const context = await browser.newContext();
+  const open = () => site.open(context, server.url, "insecure", site.insecureUrl);
+  const [reloaded, closed] = [await open(), await open()];
+  for (const tab of [reloaded, closed]) await is(tab, "live, 0 pending, kept");
+  expect(await reloaded.page.evaluate(() => [isSecureContext, navigator.locks === undefined])).toEqual([false, true]);
+  await server.kill();
+  for (const [tab, text] of [[reloaded, "a"], [closed, "b"]]) {
+    await is(tab, "offline, 0 pending, kept");
+    await tab.create(text);
+    await is(tab, "offline, 1 pending, kept");
+  }
+  await reloaded.enter();
+  await shows(reloaded, "a");
+  await is(reloaded, "offline, 1 pending, kept");
+  await closed.page.close({ runBeforeUnload: false });
+  await start({ port: server.port });
+  await is(reloaded, "live, 0 pending, kept");
+  expect(await reloaded.page.evaluate(() => window.told)).toEqual(["synced"]);
+  await shows(reloaded, "a");
+
+  // Minutes later, by its clock: what the closed tab had left goes out.
+  await context.addInitScript(() => {
+    const now = Date.now;
+    Date.now = () => now() + 300_000;
+  });
+  const later = await open();
+  for (const tab of [later, reloaded]) await shows(tab, "a,b");
+  await is(later, "live, 0 pending, kept");
+  expect(await later.page.evaluate(() => window.told)).toEqual(["synced"]);
+  await context.close();
+});
+
 /** How many rows IndexedDB holds. */
 function storedRows(tab) {
   return tab.page.evaluate(
