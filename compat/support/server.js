@@ -40,17 +40,25 @@ export class Server {
     return Server.#workerd("worker", path.resolve(COMPAT, bundle, config));
   }
 
+  /** The template for a new project: the bundle that `scripts/test-worker` makes of it. It listens where its configuration says, but on any port. */
+  static template() {
+    const folder = process.env.PARTYSYNC_TEMPLATE;
+    if (!folder) throw new Error("PARTYSYNC_TEMPLATE must name the built template: run scripts/test worker");
+    const config = path.join(folder, "config.capnp");
+    return Server.#workerd("template", config, ["--socket-addr=http=127.0.0.1:0"], "data");
+  }
+
   /** The model of the original. */
   static original() {
     return Server.#workerd("original", path.join(COMPAT, "original/config.capnp"));
   }
 
-  static #workerd(name, config) {
-    const disk = (data) => {
-      mkdirSync(path.join(data, "disk"));
-      return `--directory-path=disk=${path.join(data, "disk")}`;
+  static #workerd(name, config, more = [], disk = "disk") {
+    const folder = (data) => {
+      mkdirSync(path.join(data, disk));
+      return `--directory-path=${disk}=${path.join(data, disk)}`;
     };
-    return Server.#start(name, workerd(), (data) => ["serve", "--control-fd=1", disk(data), config]);
+    return Server.#start(name, workerd(), (data) => ["serve", "--control-fd=1", folder(data), ...more, config]);
   }
 
   /** The files of the original's rooms, with the logs beside them. */

@@ -53,6 +53,10 @@ function sinceWelcome({ heard }) {
   return heard.slice(heard.findIndex((frame) => frame.type === "welcome"));
 }
 
+async function eventuallyTrue(fits) {
+  for (const end = Date.now() + 30_000; !fits(); await sleep(5)) assert.ok(Date.now() < end, `it does not become true: ${fits}`);
+}
+
 /** Asks until the answer is as it should become, or for too long. */
 async function eventually(server, path, fits, room = "hooked/lobby") {
   for (const end = Date.now() + 30_000; ; ) {
@@ -425,7 +429,69 @@ describe("both homes alike", { concurrency: 4 }, () => {
   alike("spec_13_6 13_7 pages of other origins, where any may", otherOrigins);
 });
 
+for (const target of TARGETS) {
+  test(`p3 p4 killed under load: what was acked is there once, and so is what is sent again [${target}]`, async () => {
+    const server = await HOMES[target]();
+    try {
+      const rooms = ["chat/one", "chat/two"];
+      const clients = rooms.flatMap((room) => [0, 1, 2, 3].map((n) => ({ room, id: `${n}e`.repeat(16), acked: 0, sent: 0 })));
+      for (let kills = 0; kills < 3; kills += 1) {
+        const ends = [];
+        for (const client of clients) {
+          const wire = await Wire.join(server, client.room, client.id, { born: 0 });
+          const send = (number) => wire.act(number, line(`${client.id.slice(0, 2)} ${number}`));
+          // What has an unknown fate is sent again, then more and more, ten at a time on their way.
+          for (let number = client.acked + 1; number <= client.sent; number += 1) send(number);
+          wire.socket.on("message", (data) => {
+            const { type, number } = JSON.parse(String(data));
+            if (type !== "ack") return;
+            assert.equal(number, client.acked + 1, "acks come in order");
+            client.acked = number;
+            while (client.sent < client.acked + 10) send((client.sent += 1));
+          });
+          if (client.sent === 0) send((client.sent = 1));
+          ends.push(wire.until((frame) => frame.closed));
+        }
+        const before = clients.map(({ acked }) => acked);
+        await eventuallyTrue(() => clients.every(({ acked }, at) => acked > before[at] + 20 + 17 * kills));
+        await server.restart();
+        await Promise.all(ends);
+      }
+      for (const room of rooms) {
+        const of = clients.filter((client) => client.room === room);
+        const settled = [];
+        for (const client of of) {
+          const wire = await Wire.join(server, room, client.id, { born: 0 });
+          const { last } = wire.heard.find((frame) => frame.type === "joined");
+          assert.ok(last >= client.acked && last <= client.sent, `acked ${client.acked}, has ${last}, sent ${client.sent}`);
+          settled.push(last);
+        }
+        const watcher = await Wire.open(server, room);
+        watcher.send(sync);
+        const { payload: rows } = await watcher.until((frame) => frame.sync);
+        const expected = of.flatMap(({ id }, at) => Array.from({ length: settled[at] }, (_, n) => `${id.slice(0, 2)} ${n + 1}`));
+        assert.deepEqual(rows.map((row) => row[0]).sort(), expected.sort());
+      }
+    } finally {
+      await server.kill();
+    }
+  });
+}
+
 if (TARGETS.includes("worker")) {
+  test("the template for a new project serves a room", async () => {
+    const server = await Server.template();
+    try {
+      const wire = await Wire.join(server, "notes/lobby", ANN);
+      const action = { type: "add", payload: { id: "a", text: "hello" } };
+      wire.send({ type: "action", room: "notes/lobby", number: 1, channel: "notes", action });
+      const { changes } = await wire.until((frame) => frame.type === "patch");
+      assert.deepEqual(changes[0].puts[0].slice(0, 2), ["a", "hello"]);
+    } finally {
+      await server.kill();
+    }
+  });
+
   test("spec_11_lane_queue on Durable Objects: as much waits behind a hook as may, and one frame more", async () => {
     const server = await Server.worker();
     try {
