@@ -46,6 +46,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("partysync-compat-worker", &["partysync", "partysync-compat-app"]),
     ("todo", &["partysync", "todo-app"]),
     ("todo-app", &["partysync"]),
+    ("todo-worker", &["partysync", "todo-app"]),
     ("v1-todo", &["partysync", "v1-todo-app"]),
     ("v1-todo-app", &["partysync"]),
     ("v1-todo-worker", &["partysync", "v1-todo-app"]),

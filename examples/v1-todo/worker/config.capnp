@@ -1,4 +1,4 @@
-# The todo list on plain workerd: `scripts/start-worker` makes `bundle` and `page` and runs this. Where it listens and where the data lie is
+# The todo list on plain workerd: `scripts/start-worker --v1` makes `bundle` and `page` and runs this. Where it listens and where the data lie is
 # said on the command line.
 using Workerd = import "/workerd/workerd.capnp";
 using Bundle = import "bundle/modules.capnp";

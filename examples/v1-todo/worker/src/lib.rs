@@ -1,4 +1,4 @@
-//! The todo list as a Durable Object: `wrangler.jsonc` has its class and its binding, `scripts/start-worker` runs it on this machine.
+//! The todo list as a Durable Object: `wrangler.jsonc` has its class and its binding, `scripts/start-worker --v1` runs it on this machine.
 #![cfg(target_arch = "wasm32")]
 
 use partysync::worker::{App, durable_object};
