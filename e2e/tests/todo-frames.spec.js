@@ -80,3 +80,22 @@ test("P6 an edited text is never the old one again", async ({ server, browser, j
   expect(await framesSeen(ann.page)).toEqual(["Oat"]);
   await context.close();
 });
+
+test("P4 P6 a todo whose answer was lost with the connection is never shown twice", async ({ server, browser, cable, join }) => {
+  const context = await browser.newContext();
+  await withGaps(context);
+  const ann = await join({ url: cable.url, context });
+  const bob = await join({ url: server.url });
+  cable.hold();
+  await ann.add("Milk");
+  await bob.shows("Milk"); // So it is done, and its answer is in the cable.
+  await cable.pull();
+  cable.release();
+  await ann.isOffline(1);
+  await recordFrames(ann.page);
+  await cable.plug();
+  await ann.isLive();
+  await ann.add("End");
+  expect(await framesSeen(ann.page)).toEqual(["Milk"]);
+  await context.close();
+});
