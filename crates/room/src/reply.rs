@@ -78,6 +78,39 @@ impl Reply {
     }
 }
 
+/// What version 1 connections hear when all that the batch's steps made is told (SPEC 12.7): answers with the newest rows, and what the same
+/// connections are sent of what they asked for after them.
+#[derive(Default)]
+struct PutOff {
+    who: HashSet<ConnectionId>,
+    what: Vec<Later>,
+}
+
+enum Later {
+    Reply(Reply),
+    Effect(Effect),
+}
+
+impl PutOff {
+    fn push(&mut self, to: ConnectionId, reply: Reply) {
+        self.who.insert(to);
+        self.what.push(Later::Reply(reply));
+    }
+
+    /// Takes what was just added for those who wait.
+    fn take_from(&mut self, effects: &mut Vec<Effect>, begin: usize) {
+        if self.who.is_empty() {
+            return;
+        }
+        for effect in effects.split_off(begin) {
+            match &effect {
+                Effect::Send { to, .. } if self.who.contains(to) => self.what.push(Later::Effect(effect)),
+                _ => effects.push(effect),
+            }
+        }
+    }
+}
+
 /// How an action's sender wants its answer.
 #[derive(Debug)]
 pub(crate) enum ActionReply {
@@ -100,59 +133,96 @@ impl<S: SyncServer, D: Db> Room<S, D> {
         effects: &mut Vec<Effect>,
     ) {
         let listeners = self.connections.v2_listeners();
-        let mut late = Vec::new();
-        for reply in replies {
+        let makes_version = |reply: &Reply| reply.work().and_then(|w| ran.get(w)).is_some_and(|r| !r.made.is_empty());
+        let last_version = replies.iter().rposition(makes_version).unwrap_or(0);
+        let (mut late, mut put_off) = (Vec::new(), PutOff::default());
+        for (place, reply) in replies.into_iter().enumerate() {
             if reply.to(ran).is_some_and(|to| self.connections.is_closing(to)) {
                 continue;
             }
             let step = reply.work();
-            match reply {
-                Reply::None => {}
-                Reply::Frame(to, frame) => effects.push(Effect::Send { to, frame }),
-                Reply::Frames(to, frames) => {
-                    effects.extend(frames.into_iter().map(|frame| Effect::Send { to, frame }));
-                }
-                Reply::Close(connection, code, reason) => {
-                    self.connections.set_closing(connection);
-                    effects.push(Effect::Close { connection, code, reason: reason.into() });
-                }
-                Reply::V1Sync { connection, channel, from } => self.v1_sync(connection, channel, from, effects),
-                Reply::Join { connection, client, cursor, born } => {
-                    self.join(connection, client, cursor, born, effects)
-                }
-                Reply::Has(connection, version) => effects.push(Effect::Has { connection, version }),
-                Reply::Leave(to, error) => {
-                    self.leave(to, error, effects);
-                }
-                Reply::Action { connection, work, reply } => {
-                    let Some(ran) = ran.get(work) else { continue };
-                    match reply {
-                        ActionReply::V1 { channel, id } => self.v1_action(connection, channel, &id, ran, effects),
-                        ActionReply::V2 { number } => {
-                            self.v1_broadcast_all(&ran.made, effects);
-                            self.v2_outcome(connection, number, &ran.outcome, effects);
-                        }
-                    }
-                }
-                Reply::Hook(work) => {
-                    if let (Some(Work::Hook(asked)), Some(ran)) = (works.get(work), ran.get(work)) {
-                        self.hook_done(&asked.hook, ran, effects);
-                    }
-                }
-                Reply::Alarm(work) => {
-                    let Some(ran) = ran.get(work) else { continue };
-                    self.alarm_done(ran);
-                    self.v1_broadcast_all(&ran.made, effects);
-                }
-                Reply::CatchUp { connection, since } => self.tell_missed(connection, since, effects),
-                Reply::Volunteer(to) => self.volunteer(to, effects),
+            if let Some(to) = self.reads_newest_v1(&reply)
+                && (place < last_version || put_off.who.contains(&to))
+            {
+                put_off.push(to, reply);
+                continue;
             }
+            let begin = effects.len();
+            self.reply(reply, works, ran, &put_off.who, effects);
+            put_off.take_from(effects, begin);
             if let Some(ran) = step.and_then(|step| ran.get(step)) {
                 self.send_all(&ran.hook.sent, &mut late);
             }
         }
+        for later in put_off.what {
+            match later {
+                Later::Reply(reply) if reply.to(ran).is_some_and(|to| self.connections.is_closing(to)) => {}
+                Later::Reply(reply) => self.reply(reply, works, ran, &put_off.who, effects),
+                Later::Effect(effect) => effects.push(effect),
+            }
+        }
         self.send_patch(listeners, before, ran, effects);
         effects.append(&mut late);
+    }
+
+    /// Who is told the newest rows in version 1's way, if somebody is. What the batch's steps tell of may be older.
+    fn reads_newest_v1(&self, reply: &Reply) -> Option<ConnectionId> {
+        let (Reply::V1Sync { connection, .. } | Reply::CatchUp { connection, .. } | Reply::Volunteer(connection)) =
+            reply
+        else {
+            return None;
+        };
+        self.connections.get(*connection).is_some_and(|c| c.protocol.synced().is_some()).then_some(*connection)
+    }
+
+    /// `put_off`: who is answered later what it asked for before.
+    fn reply(
+        &mut self,
+        reply: Reply,
+        works: &[Work],
+        ran: &[Ran],
+        put_off: &HashSet<ConnectionId>,
+        effects: &mut Vec<Effect>,
+    ) {
+        match reply {
+            Reply::None => {}
+            Reply::Frame(to, frame) => effects.push(Effect::Send { to, frame }),
+            Reply::Frames(to, frames) => {
+                effects.extend(frames.into_iter().map(|frame| Effect::Send { to, frame }));
+            }
+            Reply::Close(connection, code, reason) => {
+                self.connections.set_closing(connection);
+                effects.push(Effect::Close { connection, code, reason: reason.into() });
+            }
+            Reply::V1Sync { connection, channel, from } => self.v1_sync(connection, channel, from, effects),
+            Reply::Join { connection, client, cursor, born } => self.join(connection, client, cursor, born, effects),
+            Reply::Has(connection, version) => effects.push(Effect::Has { connection, version }),
+            Reply::Leave(to, error) => self.leave(to, error, effects),
+            Reply::Action { connection, work, reply } => {
+                let Some(ran) = ran.get(work) else { return };
+                match reply {
+                    ActionReply::V1 { channel, id } => {
+                        self.v1_action(connection, channel, &id, ran, put_off.contains(&connection), effects);
+                    }
+                    ActionReply::V2 { number } => {
+                        self.v1_broadcast_all(&ran.made, effects);
+                        self.v2_outcome(connection, number, &ran.outcome, effects);
+                    }
+                }
+            }
+            Reply::Hook(work) => {
+                if let (Some(Work::Hook(asked)), Some(ran)) = (works.get(work), ran.get(work)) {
+                    self.hook_done(&asked.hook, ran, effects);
+                }
+            }
+            Reply::Alarm(work) => {
+                let Some(ran) = ran.get(work) else { return };
+                self.alarm_done(ran);
+                self.v1_broadcast_all(&ran.made, effects);
+            }
+            Reply::CatchUp { connection, since } => self.tell_missed(connection, since, effects),
+            Reply::Volunteer(to) => self.volunteer(to, effects),
+        }
     }
 
     /// One patch for all that the batch changed, to everyone who had joined before it (SPEC 8.23).
@@ -166,7 +236,16 @@ impl<S: SyncServer, D: Db> Room<S, D> {
         effects.push(Effect::Broadcast { to, except: None, since: before.version, frame });
     }
 
-    fn v1_action(&mut self, to: ConnectionId, channel: usize, id: &str, ran: &Ran, effects: &mut Vec<Effect>) {
+    /// `is_put_off`: what it asked for before is answered with rows as they are after the whole batch, and so is this.
+    fn v1_action(
+        &mut self,
+        to: ConnectionId,
+        channel: usize,
+        id: &str,
+        ran: &Ran,
+        is_put_off: bool,
+        effects: &mut Vec<Effect>,
+    ) {
         let name = self.channels[channel].name.clone();
         let rows = match &ran.outcome {
             Outcome::Rejected(error) | Outcome::Unsettled(error) => {
@@ -183,7 +262,8 @@ impl<S: SyncServer, D: Db> Room<S, D> {
                 let since = own.head.cursor.version - 1;
                 self.v1_broadcast(elsewhere, None, since, effects);
                 if !rows.is_empty() {
-                    let frame = v1::success(&name, id, &rows).into();
+                    let newest = if is_put_off { self.rows_of_version(Some(since + 1), channel).ok() } else { None };
+                    let frame = v1::success(&name, id, newest.as_deref().unwrap_or(&rows)).into();
                     effects.push(Effect::Send { to, frame });
                     self.v1_broadcast([(channel, rows)], Some(to), since, effects);
                     return;

@@ -142,9 +142,10 @@ fn spec_12_6_no_update_reaches_a_connection_before_its_sync_answer() {
     assert!(world.sent_to(2).is_empty());
     world.handle(vec![text(2, &json!({"channel": "items", "sync": true, "from": null})), put(1, "b")]);
     let sent = world.sent_to(2);
-    assert_eq!(sent[0]["sync"], true);
+    assert_eq!((&sent[0]["sync"], sent.len()), (&json!(true), 1), "{sent:?}");
     assert_eq!(sent[0]["payload"].as_array().unwrap().len(), 2, "what is committed by then");
-    assert_eq!(sent[1]["payload"][0][0], "b", "and the update that reaches everybody");
+    world.handle(vec![put(1, "c")]);
+    assert_eq!(world.sent_to(2)[0]["payload"][0][0], "c", "and from then on the updates that reach everybody");
 }
 
 #[test]
@@ -264,6 +265,42 @@ fn spec_12_7_answers_come_in_the_order_of_the_frames() {
     world.handle(events.collect());
     let ids: Vec<String> = world.sent_to(1).iter().map(|f| f["id"].as_str().unwrap().to_owned()).collect();
     assert_eq!(ids, (0..600).map(|i| i.to_string()).collect::<Vec<_>>());
+}
+
+/// Rows are read when the whole batch is done. What its steps changed must not come behind that as it was in between: a page whose socket
+/// breaks there would keep it.
+#[test]
+fn spec_12_7_nobody_is_sent_a_row_as_it_was_before_what_it_was_sent() {
+    let name = |name: &str| v1_action(1, name, "change", json!({"id": "a", "slug": null, "name": name}));
+    let sync = || text(2, &json!({"channel": "items", "sync": true, "from": null}));
+    let parts = || text(2, &json!({"channel": "parts", "sync": true, "from": null}));
+    let quiet = || Event::Quiet { connection: ConnectionId(2) };
+    let catch_up = || Event::CatchUp { connection: ConnectionId(2), since: 1 };
+    let own = || v1_action(2, "own", "change", json!({"id": "a", "slug": null, "name": "own"}));
+    let opened = || Event::opened(ConnectionId(2));
+    for (before, batch, names) in [
+        (vec![], vec![sync(), name("one"), name("two")], vec!["two"]),
+        (vec![], vec![name("one"), sync(), name("two")], vec!["two"]),
+        (vec![], vec![quiet(), name("one"), name("two")], vec!["two"]),
+        // It has asked for nothing when it is volunteered everything.
+        (vec![], vec![quiet(), name("one"), parts()], vec!["one"]),
+        // What it is sent otherwise comes first.
+        (vec![sync()], vec![catch_up(), name("one"), name("two")], vec!["one", "two", "two"]),
+        // Its answers stay in their order, and its own row is the newest, too.
+        (vec![], vec![sync(), own(), name("two")], vec!["two", "two"]),
+    ] {
+        let mut world = World::new();
+        world.v1(1);
+        world.handle(vec![put(1, "a"), opened()]);
+        world.handle(before);
+        world.handle(batch);
+        let named = |frame: &Json| {
+            let rows = frame["payload"].as_array().or(frame["result"].as_array()).cloned().unwrap_or_default();
+            rows.iter().map(|row| row[2].as_str().unwrap_or_default().to_owned()).collect::<Vec<_>>()
+        };
+        let sent = world.sent_to(2);
+        assert_eq!(sent.iter().flat_map(named).collect::<Vec<_>>(), names, "{sent:?}");
+    }
 }
 
 #[test]

@@ -50,6 +50,8 @@ pub enum Promise {
     P8,
     /// Isolation.
     P9,
+    /// Version 1.
+    P10,
 }
 
 impl fmt::Display for Promise {
@@ -94,6 +96,12 @@ pub(crate) struct Ledger {
     /// What clients forgot before they knew.
     pub(crate) abandoned: BTreeSet<u64>,
     pub(crate) connections: BTreeMap<ConnectionId, Heard>,
+    /// Connections of version 1 that are gone, and that the room remembers, by name.
+    pub(crate) away: BTreeSet<String>,
+    /// Actions whose rows were sent to a page in no other way than as their result.
+    pub(crate) told_once: BTreeSet<u64>,
+    /// Actions whose rows were sent to a page before it was sent what it missed.
+    pub(crate) told_early: BTreeSet<u64>,
     /// The keys of all items of the outbox that were ever handed out.
     pub(crate) keys: BTreeMap<String, Item>,
     pub(crate) delivered: BTreeSet<Item>,
@@ -148,7 +156,7 @@ pub(crate) struct Counts {
 pub(crate) struct Made {
     pub(crate) digest: u64,
     /// `None` for version 0.
-    at: Option<i64>,
+    pub(crate) at: Option<i64>,
     pub(crate) keys: BTreeSet<Key>,
 }
 
@@ -223,9 +231,14 @@ impl Ledger {
             .and_then(|()| self.check_connections(connections)))
     }
 
-    /// The room's process is gone, and with it all sockets.
+    /// The room is out of memory, and all sockets are gone.
     pub(crate) fn forget_connections(&mut self) {
         self.connections.clear();
+    }
+
+    /// The room may have lost what it knew of connections that are gone.
+    pub(crate) fn forget_away(&mut self) {
+        self.away.clear();
     }
 
     /// An old copy of the room takes its place.

@@ -14,6 +14,7 @@ use crate::model::CHANNELS;
 use crate::network::{Lane, Wire};
 use crate::script;
 use crate::site::room_name;
+use crate::slow::Down;
 use crate::world::World;
 
 /// What a reader that is slow leaves under way to it, in bytes.
@@ -101,7 +102,7 @@ impl World {
     /// A frame arrives, if there is one.
     fn deliver_one(&mut self, device: usize) -> Result<bool, Violation> {
         let next = self.devices[device].wire.as_mut().and_then(|wire| wire.down.pop());
-        let Some((lane, frame)) = next else { return Ok(false) };
+        let Some((lane, Down::Text(frame))) = next else { return Ok(false) };
         // What is about no room is about the socket.
         let all = frame.starts_with(r#"{"type":"welcome""#);
         let cores = if all { 0..self.devices[device].cores.len() } else { lane..lane + 1 };
@@ -118,7 +119,7 @@ impl World {
             self.devices[device].cores[core].tick_at = None;
             self.client_event(device, core, Event::Tick)?;
         }
-        if self.rng.chance(50) {
+        if self.rng.chance(200) {
             self.store_state(device, core);
         }
         Ok(())
@@ -132,8 +133,7 @@ impl World {
             return Ok(());
         }
         let lanes = sites.into_iter().map(|site| Lane { site, id: self.new_connection() }).collect();
-        let is_slow = self.rng.chance(250);
-        let window = if is_slow { *self.rng.pick(&SLOW_WINDOWS) } else { usize::MAX };
+        let window = self.window();
         let device_ = &mut self.devices[device];
         device_.wire = Some(Wire::new(lanes, device_.identity.clone(), window));
         self.for_all(device, &Event::Opened)
@@ -143,7 +143,13 @@ impl World {
         (0..self.devices[device].cores.len()).try_for_each(|core| self.client_event(device, core, event.clone()))
     }
 
-    fn new_connection(&mut self) -> ConnectionId {
+    /// What is under way to a reader at the most.
+    pub(crate) fn window(&mut self) -> usize {
+        let is_slow = self.rng.chance(250);
+        if is_slow { *self.rng.pick(&SLOW_WINDOWS) } else { usize::MAX }
+    }
+
+    pub(crate) fn new_connection(&mut self) -> ConnectionId {
         self.next_connection += 1;
         ConnectionId(self.next_connection)
     }

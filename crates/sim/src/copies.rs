@@ -30,7 +30,7 @@ impl World {
         }
         self.sites[site].ledger.go_back(history);
         self.stats.restored += 1;
-        Ok(())
+        self.clear_pages(site)
     }
 
     /// Somebody puts the copy of a room where another room's file is looked for: P9.

@@ -7,14 +7,17 @@ use partysync_protocol::{ClientId, Cursor, ErrorCode, Version, limits};
 use partysync_room::{ConnectionId, Event};
 
 use crate::checks::{Checked, Ledger, Promise, Violation, ensure, nonce_of};
+use crate::frames_v1::HeardV1;
 use crate::model::Key;
 
 /// What a connection has said and heard.
 #[derive(Debug, Default)]
 pub(crate) struct Heard {
     client: Option<ClientId>,
+    is_v2: bool,
+    pub(crate) v1: HeardV1,
     /// What is not answered yet, in order.
-    waiting: VecDeque<Asked>,
+    pub(crate) waiting: VecDeque<Asked>,
     /// The version that what was sent leads to. `None` before the first `joined`.
     held: Option<Version>,
     /// The highest version that an ack named.
@@ -34,7 +37,7 @@ pub(crate) struct Heard {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum Asked {
+pub(crate) enum Asked {
     Join {
         cursor: Option<Cursor>,
     },
@@ -45,20 +48,34 @@ enum Asked {
         known: u64,
         fresh: bool,
     },
+    /// Version 1: a channel.
+    Sync(String),
+    /// Version 1: an action.
+    Call {
+        id: String,
+        nonce: Option<u64>,
+    },
 }
 
 impl Ledger {
     /// Notes an event that is given to the room.
     pub(crate) fn arrived(&mut self, event: &Event) -> Checked {
         match event {
-            Event::Opened { connection, .. } | Event::OpenedV2 { connection, .. } => {
-                drop(self.connections.insert(*connection, Heard::default()))
+            Event::Opened { connection, info } => {
+                let name = info.key.as_ref().map(|key| format!("{key} of {:?}", info.identity));
+                let v1 = HeardV1::of(name);
+                self.connections.insert(*connection, Heard { v1, ..Heard::default() });
             }
-            Event::Closed { connection, .. } => {
+            Event::OpenedV2 { connection, .. } => {
+                self.connections.insert(*connection, Heard { is_v2: true, ..Heard::default() });
+            }
+            Event::Closed { connection, code, .. } => {
                 if let Some(heard) = self.connections.get_mut(connection) {
                     heard.is_gone = true;
+                    self.away.extend(heard.v1.name.clone().filter(|_| code.is_none()));
                 }
             }
+            Event::Quiet { connection } => self.is_quiet(*connection),
             Event::Restored { connection, .. } => self.connections.entry(*connection).or_default().owed += 1,
             Event::CatchUp { connection, .. } => {
                 if let Some(heard) = self.connections.get_mut(connection) {
@@ -77,6 +94,11 @@ impl Ledger {
         let Some(heard) = self.connections.get_mut(&connection).filter(|heard| !heard.is_closing) else {
             return Ok(());
         };
+        heard.is_v2 |= Up::is_hello(text);
+        if !heard.is_v2 {
+            self.heard_v1(connection, text);
+            return Ok(());
+        }
         match Up::parse(text) {
             Ok(Up::Join { client, cursor, .. }) => {
                 heard.client = Some(client);
@@ -114,15 +136,23 @@ impl Ledger {
 
     /// Judges a frame that the room sends, to one connection or to many.
     pub(crate) fn sent(&mut self, to: ConnectionId, text: &str, to_many: bool) -> Checked {
+        let Some(heard) = self.connections.get(&to) else {
+            return Err(Violation {
+                promise: Promise::P9,
+                what: format!("room {} sent {text} to {to:?}", self.address),
+            });
+        };
+        if heard.is_closing {
+            return Ok(());
+        }
+        if !heard.is_v2 {
+            return self.sent_v1(to, text);
+        }
         let Ok(down) = Down::parse(text) else {
             return Err(Violation { promise: Promise::P2, what: format!("the room sent {text:?}") });
         };
         let names = room_of(&down);
         ensure!(names.is_none_or(|room| room == self.address), P9, "room {} sent {text}", self.address);
-        ensure!(self.connections.contains_key(&to), P9, "room {} sent {text} to {to:?}", self.address);
-        if self.connections.get(&to).is_some_and(|heard| heard.is_closing) {
-            return Ok(());
-        }
         match down {
             Down::Joined(joined) => self.sent_joined(to, &joined),
             Down::Patch(patch) => self.sent_patch(to, &patch, to_many),
@@ -254,7 +284,8 @@ impl Ledger {
         for (connection, heard) in &mut self.connections {
             let is_even = heard.promised <= heard.held || heard.is_behind;
             ensure!(is_even, P2, "an ack or a snapshot named a version that is not sent: {heard:?}");
-            ensure!(heard.waiting.is_empty(), P8, "{connection:?} was not answered: {heard:?}");
+            ensure!(!heard.is_v2 || heard.waiting.is_empty(), P8, "{connection:?} was not answered: {heard:?}");
+            ensure!(heard.waiting.is_empty(), P10, "{connection:?} was not answered: {heard:?}");
             let missing = heard.wants_catch_up && heard.held.is_some_and(|held| held < head);
             ensure!(!missing, P8, "{connection:?} was left behind at {:?} of {head}", heard.held);
             heard.wants_catch_up = false;

@@ -16,7 +16,9 @@
 //!   old copies in place of rooms, and of what clients store; `courier.rs` delivers what is in the outbox.
 //! - `app.rs` is the app, `script.rs` what its users do.
 //! - `checks.rs` (with `look.rs`) looks at each room after each batch, `keeping.rs` at how much it keeps, `frames.rs` at each frame that
-//!   it gets and sends, `items.rs` at each item that it hands out, `fates.rs` at each client; `model.rs` says what the tables must hold.
+//!   it gets and sends (`frames_v1.rs` in version 1), `items.rs` at each item that it hands out, `fates.rs` at each client; `model.rs` says
+//!   what the tables must hold.
+//! - `page.rs` is a page of version 1, `pages.rs` what becomes of such pages, `proof.rs` what the home knows to have arrived there.
 //! - `tamper.rs` breaks rooms on purpose: the checks are worth something only as far as they catch them.
 
 #![deny(unsafe_code)]
@@ -30,12 +32,16 @@ mod disk;
 mod fates;
 mod file;
 mod frames;
+mod frames_v1;
 mod items;
 mod keeping;
 mod look;
 mod model;
 mod network;
+mod page;
+mod pages;
 mod platter;
+mod proof;
 mod rng;
 mod script;
 mod server;

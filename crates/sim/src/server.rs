@@ -1,9 +1,10 @@
 //! The rooms' side of a world: their home, and how that fails.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use partysync_model::DbError;
-use partysync_room::{ConnectionId, Effect, Event, Input, OpenError, Room, RoomName};
+use partysync_room::{Arrived, ConnectionId, Effect, Event, Input, OpenError, Room, RoomName};
 use partysync_sqlite::{Options, SqliteDb};
 
 use crate::app::App;
@@ -59,6 +60,7 @@ impl World {
         let input = Input { now, random: self.rng.word() };
         let at = &mut self.sites[site];
         let Some(room) = &mut at.room else { return Ok(()) };
+        self.arrivals.drain(..).for_each(|(connection, arrived)| room.arrived(connection, arrived));
         events.iter().try_for_each(|event| at.ledger.arrived(event))?;
         let mut effects = Vec::new();
         room.handle(input, events, &mut effects);
@@ -78,7 +80,14 @@ impl World {
             // The process dies between the commit and the sockets.
             return if self.rng.chance(500) { self.crash() } else { self.kill() };
         }
+        let (told, version) = (sent_to(&effects), self.sites[site].room.as_ref().map(|room| room.cursor().version));
         effects.into_iter().try_for_each(|effect| self.carry_out(site, effect))?;
+        for (connection, version) in told.into_iter().zip(version.into_iter().cycle()) {
+            let is_time = self.rng.chance(300);
+            self.tab_wires_mut()
+                .filter(|wire| wire.id() == Some(connection))
+                .for_each(|wire| wire.told(version, is_time));
+        }
         if must_reopen {
             self.stats.reopened += 1;
             self.hibernate(site)?;
@@ -99,6 +108,12 @@ impl World {
             self.stats.caught_up += caught_up.len() as u64;
             events.extend(caught_up);
         }
+        let (now, tamper) = (self.clock, self.tamper);
+        if tamper != Tamper::NoVolunteer {
+            let quiet: Vec<Event> = self.wires_mut().filter_map(|wire| wire.quiet(site, now)).collect();
+            self.stats.volunteered += quiet.len() as u64;
+            events.extend(quiet);
+        }
         while events.len() < size {
             let ready = self.wires().filter(|wire| wire.has_up(site)).count();
             if ready == 0 {
@@ -106,8 +121,12 @@ impl World {
             }
             let index = self.rng.index(ready);
             let ready = self.wires_mut().filter(|wire| wire.has_up(site)).nth(index);
-            let Some(event) = ready.and_then(|wire| wire.next_up(site)) else { break };
-            events.push(event);
+            let Some(wire) = ready else { break };
+            let event = wire.next_up(site);
+            if let (Some(Event::Closed { .. }), Some(arrived)) = (&event, wire.arrived(tamper)) {
+                self.arrivals.push(arrived);
+            }
+            events.extend(event);
         }
         self.lingering.retain(|wire| !wire.has_nothing_up());
         Ok(events)
@@ -124,12 +143,28 @@ impl World {
                 self.sites[site].ledger.closing(connection);
                 let is_it = |wire: &Wire| wire.lane_of(connection).is_some();
                 let device = self.devices.iter().position(|device| device.wire.as_ref().is_some_and(is_it));
-                device.map_or(Ok(()), |device| self.cut(device))
+                let tab = self.tabs.iter().position(|tab| tab.wire.as_ref().is_some_and(is_it));
+                device.map_or(Ok(()), |device| self.cut(device))?;
+                tab.map_or(Ok(()), |tab| self.cut_tab(tab))
             }
             // Its client gives up the socket, and with it the other rooms on it.
             Effect::Leave { connection, frame } => {
                 self.send(site, connection, Kind::Answer, &frame, false)?;
                 self.sites[site].ledger.closing(connection);
+                Ok(())
+            }
+            Effect::Track { connection, channels } => {
+                let wire = self.wires_mut().find(|wire| wire.id() == Some(connection));
+                wire.and_then(|wire| wire.v1.as_mut()).into_iter().for_each(|v1| v1.proof.track(channels));
+                Ok(())
+            }
+            Effect::TellArrived { connection } => {
+                let tamper = self.tamper;
+                let wire = self.wires().find(|wire| wire.id() == Some(connection));
+                let arrived = wire.and_then(|wire| wire.arrived(tamper));
+                if let (Some(room), Some((connection, arrived))) = (&mut self.sites[site].room, arrived) {
+                    room.arrived(connection, arrived);
+                }
                 Ok(())
             }
             Effect::WakeAt(at) => {
@@ -143,7 +178,9 @@ impl World {
 
     fn send(&mut self, site: usize, to: ConnectionId, kind: Kind, frame: &str, to_many: bool) -> Checked {
         let Some(text) = tamper::frame(self.tamper, &mut self.tampered, frame) else { return Ok(()) };
-        let wire = self.devices.iter_mut().filter_map(|d| d.wire.as_mut()).find(|wire| wire.lane_of(to).is_some());
+        let devices = self.devices.iter_mut().filter_map(|device| device.wire.as_mut());
+        let tabs = self.tabs.iter_mut().filter_map(|tab| tab.wire.as_mut());
+        let wire = devices.chain(tabs).find(|wire| wire.lane_of(to).is_some());
         let ledger = &mut self.sites[site].ledger;
         let Some((lane, wire)) = wire.and_then(|wire| Some((wire.lane_of(to)?, wire))) else {
             // Its client has left; the room does not know yet.
@@ -226,6 +263,7 @@ impl World {
         for site in &mut self.sites {
             site.room = None;
             site.is_delicate = false;
+            site.ledger.forget_away();
         }
         self.disk.crash();
         self.lose_all()
@@ -235,25 +273,43 @@ impl World {
     pub(crate) fn kill(&mut self) -> Checked {
         self.stats.kills += 1;
         self.disk.kill_process();
-        self.sites.iter_mut().for_each(|site| site.room = None);
+        for site in &mut self.sites {
+            site.room = None;
+            site.ledger.forget_away();
+        }
         self.lose_all()
     }
 
     /// A room leaves memory in good order, and its sockets are closed.
     pub(crate) fn evict(&mut self, site: usize) -> Checked {
-        self.sites[site].room = None;
+        let ledger = &mut self.sites[site].ledger;
+        // Of who was told nothing yet a room that leaves memory keeps nothing.
+        let told = ledger.connections.values().filter(|heard| heard.v1.was_told());
+        ledger.away.extend(told.filter_map(|heard| heard.v1.name.clone()));
+        self.put_to_sleep(site)?;
         self.lose_connections(site)
     }
 
     /// A room leaves memory in good order, and its sockets stay.
     pub(crate) fn hibernate(&mut self, site: usize) -> Checked {
+        self.stats.hibernated += u64::from(self.sites[site].room.is_some());
+        self.put_to_sleep(site)
+    }
+
+    fn put_to_sleep(&mut self, site: usize) -> Checked {
+        let tamper = self.tamper;
+        let arrived: Vec<(ConnectionId, Arrived)> = self.wires().filter_map(|wire| wire.arrived(tamper)).collect();
+        let may_forget = self.disk.is_full();
         let site = &mut self.sites[site];
-        if let Some(room) = site.room.take() {
-            self.stats.hibernated += 1;
-            let (states, db) = room.hibernate();
-            drop(db);
-            site.asleep.extend(states);
+        let Some(mut room) = site.room.take() else { return Ok(()) };
+        arrived.into_iter().for_each(|(connection, arrived)| room.arrived(connection, arrived));
+        // It writes down who is away, if it can.
+        if may_forget || room.must_reopen() {
+            site.ledger.forget_away();
         }
+        let (states, db) = room.hibernate();
+        drop(db);
+        site.asleep.extend(states);
         Ok(())
     }
 
@@ -279,6 +335,8 @@ impl World {
         let carries = |wire: &Option<Wire>| wire.as_ref().is_some_and(|wire| wire.carries(site));
         let hit: Vec<usize> = (0..self.devices.len()).filter(|i| carries(&self.devices[*i].wire)).collect();
         hit.into_iter().try_for_each(|device| self.cut(device))?;
+        let hit: Vec<usize> = (0..self.tabs.len()).filter(|i| carries(&self.tabs[*i].wire)).collect();
+        hit.into_iter().try_for_each(|tab| self.cut_tab(tab))?;
         self.lingering.iter_mut().for_each(|wire| wire.forget(site));
         self.lingering.retain(|wire| !wire.has_nothing_up());
         self.sites[site].ledger.forget_connections();
@@ -286,12 +344,31 @@ impl World {
     }
 
     fn wires(&self) -> impl Iterator<Item = &Wire> {
-        self.devices.iter().filter_map(|device| device.wire.as_ref()).chain(&self.lingering)
+        let devices = self.devices.iter().filter_map(|device| device.wire.as_ref());
+        devices.chain(self.tabs.iter().filter_map(|tab| tab.wire.as_ref())).chain(&self.lingering)
     }
 
     fn wires_mut(&mut self) -> impl Iterator<Item = &mut Wire> {
-        self.devices.iter_mut().filter_map(|device| device.wire.as_mut()).chain(&mut self.lingering)
+        let devices = self.devices.iter_mut().filter_map(|device| device.wire.as_mut());
+        devices.chain(self.tabs.iter_mut().filter_map(|tab| tab.wire.as_mut())).chain(&mut self.lingering)
     }
+
+    fn tab_wires_mut(&mut self) -> impl Iterator<Item = &mut Wire> {
+        self.tabs.iter_mut().filter_map(|tab| tab.wire.as_mut())
+    }
+}
+
+/// The connections to which a batch sends something, or whose channels it counts.
+fn sent_to(effects: &[Effect]) -> BTreeSet<ConnectionId> {
+    let mut all = BTreeSet::new();
+    for effect in effects {
+        match effect {
+            Effect::Send { to, .. } | Effect::Track { connection: to, .. } => drop(all.insert(*to)),
+            Effect::Broadcast { to, except, .. } => all.extend(to.iter().filter(|to| Some(**to) != *except)),
+            _ => {}
+        }
+    }
+    all
 }
 
 fn unusable(error: &str) -> Violation {

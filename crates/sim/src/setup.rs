@@ -51,6 +51,14 @@ pub struct Stats {
     pub large: u64,
     /// Snapshots that were older than the room.
     pub older: u64,
+    /// Worlds with pages of version 1.
+    pub v1: u64,
+    /// Pages that were volunteered what they may have missed.
+    pub volunteered: u64,
+    /// Calls of version 1 that were sent again.
+    pub called_again: u64,
+    /// Pages that no server can help: they are loaded anew, with nothing stored.
+    pub beyond_help: u64,
     /// Devices that lost what they had stored.
     pub wiped: u64,
     /// Faults of the disk that a running room had to bear.
@@ -96,6 +104,10 @@ impl std::ops::AddAssign for Stats {
         self.resets += other.resets;
         self.large += other.large;
         self.older += other.older;
+        self.v1 += other.v1;
+        self.volunteered += other.volunteered;
+        self.called_again += other.called_again;
+        self.beyond_help += other.beyond_help;
         self.wiped += other.wiped;
         self.faults += other.faults;
         self.shared += other.shared;

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use partysync_protocol::Version;
 
 use crate::Tamper;
+use crate::proof::Mark;
 
 /// What may wait for a slow reader, in bytes: little, so that a world reaches it.
 pub(crate) const BACKLOG_BYTES: usize = 800;
@@ -18,14 +19,31 @@ pub(crate) enum Kind {
     News { since: Version },
 }
 
+/// What a home sends.
+#[derive(Debug, Clone)]
+pub(crate) enum Down {
+    Text(String),
+    /// Asks the socket, not its client, to send this back.
+    Ping(Mark),
+}
+
+impl Down {
+    fn len(&self) -> usize {
+        match self {
+            Down::Text(text) => text.len(),
+            Down::Ping(_) => 8,
+        }
+    }
+}
+
 /// The way down of a socket that carries one room or several, each in a lane.
 #[derive(Debug)]
 pub(crate) struct Backlog {
     /// What is under way at most, in bytes: the reader has to read before more is sent.
     window: usize,
-    under_way: VecDeque<(usize, String)>,
+    under_way: VecDeque<(usize, Down)>,
     under_way_bytes: usize,
-    waiting: VecDeque<(usize, Kind, String)>,
+    waiting: VecDeque<(usize, Kind, Down)>,
     news_bytes: usize,
     answer_bytes: usize,
     /// Since which version a lane's news was left out.
@@ -46,42 +64,42 @@ impl Backlog {
     }
 
     /// Takes a frame of a lane; returns whether it will be sent.
-    pub(crate) fn push(&mut self, lane: usize, kind: Kind, text: String, tamper: Tamper) -> bool {
+    pub(crate) fn push(&mut self, lane: usize, kind: Kind, frame: Down, tamper: Tamper) -> bool {
         if let Kind::News { since } = kind
             && tamper != Tamper::NoBound
         {
             if self.lags[lane].is_some() {
                 return false;
             }
-            if self.news_bytes > 0 && self.news_bytes + text.len() > BACKLOG_BYTES {
+            if self.news_bytes > 0 && self.news_bytes + frame.len() > BACKLOG_BYTES {
                 self.lags[lane] = Some(since);
                 return false;
             }
         }
-        *self.bytes_of(kind) += text.len();
-        self.waiting.push_back((lane, kind, text));
+        *self.bytes_of(kind) += frame.len();
+        self.waiting.push_back((lane, kind, frame));
         self.flush();
         true
     }
 
     /// What the reader reads next.
-    pub(crate) fn pop(&mut self) -> Option<(usize, String)> {
-        let (lane, text) = self.under_way.pop_front()?;
-        self.under_way_bytes -= text.len();
+    pub(crate) fn pop(&mut self) -> Option<(usize, Down)> {
+        let (lane, frame) = self.under_way.pop_front()?;
+        self.under_way_bytes -= frame.len();
         self.flush();
-        Some((lane, text))
+        Some((lane, frame))
     }
 
     /// Sends what fits. An empty wire takes any frame.
     fn flush(&mut self) {
-        while let Some((_, _, text)) = self.waiting.front() {
-            if !self.under_way.is_empty() && self.under_way_bytes + text.len() > self.window {
+        while let Some((_, _, frame)) = self.waiting.front() {
+            if !self.under_way.is_empty() && self.under_way_bytes + frame.len() > self.window {
                 return;
             }
-            let Some((lane, kind, text)) = self.waiting.pop_front() else { return };
-            *self.bytes_of(kind) -= text.len();
-            self.under_way_bytes += text.len();
-            self.under_way.push_back((lane, text));
+            let Some((lane, kind, frame)) = self.waiting.pop_front() else { return };
+            *self.bytes_of(kind) -= frame.len();
+            self.under_way_bytes += frame.len();
+            self.under_way.push_back((lane, frame));
         }
     }
 

@@ -50,6 +50,18 @@ pub enum Tamper {
     SameStamps,
     /// Every seventh ack is not sent: against P8.
     DropAcks,
+    /// No page is volunteered what it may have missed: against P10.
+    NoVolunteer,
+    /// What a page was sent is taken to have arrived: against P10. The home does this.
+    BelieveSent,
+    /// Updates of version 1 have no deleted rows: against P10.
+    DropTombstones,
+    /// Every fifth answer to a version 1 call is not sent: against P10.
+    DropAnswers,
+    /// A version 1 call that failed is answered as if it had not: against P10.
+    AckFailed,
+    /// Calls of version 1 are not stored: against P4.
+    ForgetCalls,
     /// Every tenth frame goes out in another room's name: against P9.
     OtherRooms,
 }
@@ -120,6 +132,7 @@ impl Db for Tampered<'_> {
         const LOG: &str = "INSERT INTO _log";
         let is_kept_back = self.is_turn(Tamper::LoseItems, sql, "INSERT INTO _outbox", 3)
             || self.is_turn(Tamper::ForgetRejections, sql, "INSERT INTO _reject", 4)
+            || self.is_turn(Tamper::ForgetCalls, sql, "INSERT INTO _call", 1)
             || self.is_turn(Tamper::FreeNothing, sql, "DELETE FROM _reject WHERE handle = ? AND number", 1);
         if is_kept_back {
             return Ok(1);
@@ -186,6 +199,9 @@ pub(crate) fn frame(how: Tamper, count: &mut u64, text: &str) -> Option<String> 
         *count += 1;
         return (!count.is_multiple_of(7)).then(|| text.to_owned());
     }
+    if let Some(tampered) = frame_v1(how, count, text) {
+        return tampered;
+    }
     if how == Tamper::DropSnapshotPatch {
         // 1: the next patch is the one.
         match Down::parse(text) {
@@ -215,4 +231,28 @@ pub(crate) fn frame(how: Tamper, count: &mut u64, text: &str) -> Option<String> 
     let to: Cursor = Cursor { version: patch.to, stamp: patch.stamp };
     let from: Version = patch.from;
     Some(v2::patch(&patch.room, from, to, changes))
+}
+
+/// What becomes of a frame of version 1, if something does.
+fn frame_v1(how: Tamper, count: &mut u64, text: &str) -> Option<Option<String>> {
+    let is_error = text.starts_with(r#"{"type":"error","rpc""#);
+    let is_answer = is_error || text.starts_with(r#"{"type":"success""#);
+    match how {
+        Tamper::DropAnswers if is_answer => {
+            *count += 1;
+            Some((!count.is_multiple_of(5)).then(|| text.to_owned()))
+        }
+        Tamper::AckFailed if is_error => {
+            let head = text.split_once(r#""error":"#)?.0.replace("error", "success");
+            Some(Some(format!(r#"{head}"result":[]}}"#)))
+        }
+        Tamper::DropTombstones if text.contains(r#""type":"update""#) => {
+            let mut update: serde_json::Value = serde_json::from_str(text).ok()?;
+            let is_live =
+                |row: &serde_json::Value| row.as_array().is_some_and(|row| row.last().is_some_and(|at| at.is_null()));
+            update.get_mut("payload")?.as_array_mut()?.retain(is_live);
+            Some(Some(update.to_string()))
+        }
+        _ => None,
+    }
 }

@@ -1,11 +1,12 @@
 //! Rooms, their clients and all that can happen to them, from one seed.
 
 use partysync_protocol::Millis;
-use partysync_room::Room;
+use partysync_room::{Arrived, ConnectionId, Room};
 
 use crate::checks::{Checked, Promise, SITES, Violation, ensure};
 use crate::clients::{Core, Device};
 use crate::network::Wire;
+use crate::pages::Tab;
 use crate::setup::{Setup, Stats};
 use crate::site::Site;
 use crate::{Disk, Rng, Tamper};
@@ -25,6 +26,7 @@ const ROUNDS_TO_REST: usize = 200;
 /// The first promise that is seen to be broken.
 pub fn run(seed: u64, setup: &Setup) -> Result<Stats, Violation> {
     let mut world = World::new(seed, setup);
+    (0..world.kind.pages).for_each(|tab| world.open_tab(tab));
     for _ in 0..setup.steps {
         world.step()?;
     }
@@ -45,6 +47,9 @@ pub(crate) struct World {
     pub(crate) tampered: u64,
     pub(crate) sites: Vec<Site>,
     pub(crate) devices: Vec<Device>,
+    pub(crate) tabs: Vec<Tab>,
+    /// What pages are known to hold whose connections are about to end.
+    pub(crate) arrivals: Vec<(ConnectionId, Arrived)>,
     /// Connections that their clients have left, with what still arrives of them.
     pub(crate) lingering: Vec<Wire>,
     pub(crate) next_connection: u64,
@@ -58,12 +63,18 @@ pub(crate) struct World {
 pub(crate) struct Kind {
     /// Its rooms hold so much that a snapshot outlives changes (SPEC 8.36), and devices lose what they stored.
     pub(crate) is_large: bool,
+    /// Tabs with pages of version 1.
+    pages: usize,
+    /// Pages send calls again, and the clock does not jump: a call has its name for a day.
+    pub(crate) calls_again: bool,
 }
 
 impl Kind {
     fn of(seed: u64) -> Self {
         let mut rng = Rng::new(!seed);
-        Kind { is_large: rng.chance(250) }
+        let is_large = rng.chance(250);
+        let pages = if rng.chance(350) { 1 + rng.index(3) } else { 0 };
+        Kind { is_large, pages, calls_again: pages > 0 && rng.chance(500) }
     }
 }
 
@@ -77,6 +88,8 @@ impl World {
         World {
             disk,
             devices,
+            tabs: Vec::new(),
+            arrivals: Vec::new(),
             rng,
             clock: BEGIN,
             skew: 0,
@@ -100,6 +113,7 @@ impl World {
         let site = self.rng.index(self.sites.len());
         match self.rng.below(1_000) {
             0..30 if self.kind.is_large => self.wipe(device, core),
+            30..200 if !self.tabs.is_empty() => self.page_step(),
             0..380 => self.serve(site),
             380..640 => self.deliver(device),
             640..840 => self.act(device, core),
@@ -127,7 +141,7 @@ impl World {
 
     /// The rooms' clock jumps, forward or back, by minutes or months.
     fn jump(&mut self) -> Checked {
-        let days = *self.rng.pick(&[0, 0, 1, 2, 31, 100]);
+        let days = *self.rng.pick(&[0, 0, 1, 2, 31, 100]) * Millis::from(!self.kind.calls_again);
         let jump = days * DAY_MS + self.rng.below(600_000) as Millis;
         let skew = if self.rng.chance(300) { self.skew - jump } else { self.skew + jump };
         self.skew = skew.clamp(-self.max_skew, self.max_skew);
@@ -153,8 +167,10 @@ impl World {
                     self.tick(device, core)?;
                 }
             }
+            self.rest_tabs()?;
             (0..self.sites.len()).try_for_each(|site| self.serve_all(site))?;
             (0..self.devices.len()).try_for_each(|device| self.deliver_all(device))?;
+            self.hear_all()?;
             if self.is_at_rest() {
                 if self.sites.iter().all(|site| !site.ledger.has_items()) {
                     return self.check_rest();
@@ -175,7 +191,8 @@ impl World {
         let is_even = |c: &Core| c.client.is_live() && c.client.pending().count() == 0 && c.client.cursor() == head(c);
         let is_quiet =
             |device: &Device| device.wire.as_ref().is_some_and(Wire::is_quiet) && device.cores.iter().all(is_even);
-        self.lingering.is_empty() && self.devices.iter().all(is_quiet)
+        let tabs = (0..self.tabs.len()).all(|tab| self.is_tab_at_rest(tab));
+        self.lingering.is_empty() && tabs && self.devices.iter().all(is_quiet)
     }
 
     fn check_rest(&mut self) -> Checked {
@@ -185,10 +202,12 @@ impl World {
             let (shown, held) = (core.rows(), ledger.head_rows());
             ensure!(shown == held, P1, "at rest a client shows {shown:#?}; the room holds {held:#?}");
         }
+        (0..self.tabs.len()).try_for_each(|tab| self.check_tab(tab))?;
         self.sites.iter().try_for_each(|site| site.ledger.check_all_settled())
     }
 
     fn count(mut self) -> Stats {
+        self.stats.v1 = u64::from(!self.tabs.is_empty());
         for site in &self.sites {
             let (ledger, stats) = (&site.ledger, &mut self.stats);
             stats.applied += ledger.applied() as u64;

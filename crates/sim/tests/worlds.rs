@@ -16,7 +16,7 @@ fn play(seed: u64, setup: &Setup) -> Stats {
 }
 
 #[test]
-fn p1_to_p9_hold_in_every_world() {
+fn p1_to_p10_hold_in_every_world() {
     if let Some(seed) = std::env::var("SIM_SEED").ok().and_then(|seed| seed.parse().ok()) {
         println!("{:#?}", play(seed, &Setup::default()));
         return;
@@ -161,12 +161,53 @@ fn p9_a_frame_of_another_room_is_caught() {
     caught(Tamper::OtherRooms, &[Promise::P9], 20);
 }
 
+#[test]
+fn p10_a_page_that_is_not_told_what_it_missed_is_caught() {
+    caught(Tamper::NoVolunteer, &[Promise::P10, Promise::P1], 60);
+}
+
+#[test]
+fn p10_what_was_sent_is_not_what_arrived() {
+    caught(Tamper::BelieveSent, &[Promise::P10], 400);
+}
+
+#[test]
+fn p10_an_update_without_its_deleted_rows_is_caught() {
+    caught(Tamper::DropTombstones, &[Promise::P10], 40);
+}
+
+#[test]
+fn p10_a_call_that_is_not_answered_is_caught() {
+    caught(Tamper::DropAnswers, &[Promise::P10], 20);
+}
+
+#[test]
+fn p10_a_call_that_failed_and_is_acked_is_caught() {
+    caught(Tamper::AckFailed, &[Promise::P10], 20);
+}
+
+#[test]
+fn p4_a_call_that_is_not_stored_is_caught() {
+    // The second run may fail, or be of a row that is there already.
+    caught(Tamper::ForgetCalls, &[Promise::P4, Promise::P5], 60);
+}
+
 /// What is checked has to happen.
 #[test]
 fn worlds_have_all_that_is_checked() {
     let mut all = Stats::default();
     (0..SEEDS).for_each(|seed| all += play(seed, &Setup { skew_days: 400, ..Setup::default() }));
-    let often = [all.shared, all.restored, all.left_out, all.caught_up, all.delivered, all.repeated];
+    let often = [
+        all.v1,
+        all.volunteered,
+        all.called_again,
+        all.shared,
+        all.restored,
+        all.left_out,
+        all.caught_up,
+        all.delivered,
+        all.repeated,
+    ];
     let seldom = [
         all.older,
         all.wiped,
