@@ -119,6 +119,8 @@ export interface Pending {
   readonly sent: boolean;
   /** Acked: its effect comes with this version. */
   readonly appliedAt: number | null;
+  /** Not acked, but the confirmed rows show already what came of it: it is not predicted any more (SPEC 9.4). */
+  readonly included?: boolean;
 }
 
 /** All that a client has to keep to go on after a reload. */
@@ -192,6 +194,8 @@ export class Client {
   #token: string | null = null;
   /** What is done after a delay. `rejoin`: room and client disagree about numbers, so it joins again instead of sending again. */
   #retry: { readonly at: number; readonly rejoin: boolean } | null = null;
+  /** What the room had decided when it was joined: numbers up to the one, which the rows of the other version show. */
+  #decided: { readonly number: number; readonly version: number } | null = null;
   #now = 0;
   #random: Uint8Array;
   #effects: Effect[] = [];
@@ -389,6 +393,7 @@ export class Client {
     const isForeign =
       joined.last > this.#state.last || this.#state.pending.some((p) => !p.sent && p.number <= joined.last);
     if (isForeign) return this.#startOver(Number.MAX_SAFE_INTEGER);
+    this.#decided = { number: joined.last, version: newest };
     if (joined.reset) {
       const cursor = { version: joined.version, stamp: joined.stamp };
       this.#session = { at: "loading", link, cursor, channels: joined.channels, rows: new Map() };
@@ -396,6 +401,7 @@ export class Client {
     }
     this.#session = { at: "live", link };
     this.#name(joined.channels);
+    this.#include();
     this.#sendAllAgain();
   }
 
@@ -421,7 +427,7 @@ export class Client {
     for (const p of before) {
       if (isLost(p)) this.#told(p, { status: "unknown", error: errorOf("client_unknown") });
       else if (p.appliedAt !== null && p.number <= until) pending.push({ ...p, number: spare-- });
-      else pending.push({ ...p, number: ++last, sent: false, appliedAt: null });
+      else pending.push({ ...p, number: ++last, sent: false, appliedAt: null, included: false });
     }
     this.#set({
       ...NOBODY,
@@ -472,8 +478,20 @@ export class Client {
   /** The confirmed rows are at a new version; or what came is spoilt, and all is asked for again. */
   #advance(cursor: Cursor, tables: ReadonlyMap<string, Table> | undefined): void {
     this.#set(tables === undefined ? { cursor: null } : { cursor, tables });
+    this.#include();
     this.#effects.push({ type: "changed" });
     if (tables === undefined) this.#giveUp("socket");
+  }
+
+  /** What the room had decided when it was joined is not predicted any more, once the rows that show it are here. */
+  #include(): void {
+    const [decided, { cursor }] = [this.#decided, this.#state];
+    if (decided === null || cursor === null || cursor.version < decided.version) return;
+    this.#decided = null;
+    const isIncluded = (p: Pending) => p.sent && p.appliedAt === null && p.number <= decided.number;
+    // What another history had decided may be open in this one.
+    const as = (p: Pending, included: boolean) => ((p.included ?? false) === included ? p : { ...p, included });
+    this.#set({ pending: this.#state.pending.map((p) => as(p, isIncluded(p))) });
   }
 
   #acked(number: number, version: number): void {

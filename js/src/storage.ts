@@ -238,7 +238,9 @@ function restored(
   }
   const isWhole = parts.every(Array.isArray) && tables.size === columns.length && isCursor(cursor);
   const cache = isWhole ? { cursor, tables } : { cursor: null, tables: new Map<string, Table>() };
-  const kept = { state: { client: id, last, settled, born, ...cache, pending: queue }, outcomes: outcomes ?? [] };
+  // Without rows there is nothing that shows what came of an action.
+  const pending = isWhole ? queue : queue.map((p) => ({ ...p, included: false }));
+  const kept = { state: { client: id, last, settled, born, ...cache, pending }, outcomes: outcomes ?? [] };
   return { kept, orphans: [], isWhole };
 }
 

@@ -83,7 +83,7 @@ export class View<R> {
   }
 
   #applied(rows: readonly R[], pending: Pending, client: string): readonly R[] {
-    if (this.#reducer === undefined) return rows;
+    if (this.#reducer === undefined || pending.included) return rows;
     const { action, at: now, number } = pending;
     try {
       return this.#reducer([...rows], action as never, { now, client, number });
@@ -99,7 +99,9 @@ export class View<R> {
 
 /** Whether a state shows what another one does, perhaps with more that is pending behind it. */
 function isContinued(old: Source, { client, table, pending }: Source): boolean {
-  return old.table === table && old.client === client && old.pending.every((p, i) => p.number === pending[i]?.number);
+  const isSamePending = (p: Pending, i: number) =>
+    p.number === pending[i]?.number && p.included === pending[i].included;
+  return old.table === table && old.client === client && old.pending.every(isSamePending);
 }
 
 function confirmed<R>(table: Table, shape: Shape): readonly R[] {

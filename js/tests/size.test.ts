@@ -5,10 +5,10 @@ import { build } from "esbuild";
 import { expect, test } from "vitest";
 
 /** What a page may have to load of this package before it draws, gzipped, without React: store, connection and hooks. */
-const FIRST_BYTES = 10_450;
+const FIRST_BYTES = 10_600;
 
 /** The same with what keeps rooms on a device and among tabs, which is loaded after that. On a page without TLS a little more is. */
-const ALL_BYTES = 13_850;
+const ALL_BYTES = 14_000;
 
 /** The size of all that the package gives, as a bundler makes it, but for what is left out. */
 async function gzipped(...leftOut: string[]): Promise<number> {

@@ -21,6 +21,8 @@ pub struct Client {
     born: Option<Version>,
     cursor: Option<Cursor>,
     pending: Vec<Pending>,
+    /// What the room had decided when it was joined: numbers up to the one, which the rows of the version show.
+    decided: Option<(u64, Version)>,
     view: View,
     session: Session,
     token: Option<Token>,
@@ -49,6 +51,7 @@ impl Client {
             born: None,
             cursor: None,
             pending: Vec::new(),
+            decided: None,
             session: Session::Closed,
             token: None,
             retry: None,
@@ -68,11 +71,14 @@ impl Client {
                 .try_for_each(|(c, r)| confirmed.put(c, r.get()))
         };
         if restored.view.rebase(&replay, put_all).is_err() {
+            restored.cursor = None;
+            // Without rows there is nothing that shows what came of an action.
+            restored.pending.iter_mut().for_each(|p| p.included = false);
+            let replay = self::replay(&restored.config, restored.id, &restored.pending, 0);
             let _ = restored.view.rebase(&replay, |confirmed| {
                 confirmed.clear();
                 Ok(())
             });
-            restored.cursor = None;
         }
         restored
     }
@@ -144,7 +150,15 @@ impl Client {
             Err(code) => return effects.push(Effect::Error(code.into())),
         };
         self.last += 1;
-        let pending = Pending { number: self.last, channel, action, sent: false, in_flight: false, applied_at: None };
+        let pending = Pending {
+            number: self.last,
+            channel,
+            action,
+            sent: false,
+            in_flight: false,
+            applied_at: None,
+            included: false,
+        };
         self.view.predict(&replay(&self.config, self.id, &[], self.input.now), &pending);
         self.pending.push(pending);
         effects.push(Effect::Changed);
@@ -249,12 +263,29 @@ impl Client {
             self.fates_unknown(u64::MAX, effects);
             return self.start_over(u64::MAX, effects);
         }
+        self.decided = Some((joined.last, joined.leads_to()));
         if joined.reset {
             self.session = Session::Loading { link, cursor: joined.cursor(), rows: Vec::new() };
             return;
         }
         self.session = Session::Live(link);
+        if self.cursor.is_some_and(|cursor| self.include(cursor.version)) {
+            self.predict_again(effects);
+        }
         self.send_all_again(effects);
+    }
+
+    /// What the room had decided when it was joined is not predicted any more, once the rows that show it are here. Returns whether
+    /// that changes anything.
+    fn include(&mut self, version: Version) -> bool {
+        let Some((number, _)) = self.decided.take_if(|(_, at)| *at <= version) else { return false };
+        let mut changes = false;
+        for pending in &mut self.pending {
+            // What another history had decided may be open in this one.
+            let included = pending.sent && pending.applied_at.is_none() && pending.number <= number;
+            changes |= std::mem::replace(&mut pending.included, included) != included;
+        }
+        changes
     }
 
     /// Nobody will say any more what became of what was sent, up to a number (SPEC 6.7, 9.5).
@@ -286,6 +317,7 @@ impl Client {
             pending.sent = false;
             pending.in_flight = false;
             pending.applied_at = None;
+            pending.included = false;
         }
         self.predict_again(effects);
         self.join(effects);
@@ -303,6 +335,7 @@ impl Client {
         };
         self.session = Session::Live(link);
         self.pending.retain(|p| !settles_at(p, cursor.version, effects));
+        self.include(cursor.version);
         let replay = replay(&self.config, self.id, &self.pending, self.input.now);
         let replaced = self.view.rebase(&replay, |confirmed| {
             confirmed.clear();
@@ -323,6 +356,7 @@ impl Client {
             return self.join(effects);
         }
         self.pending.retain(|p| !settles_at(p, patch.to, effects));
+        self.include(patch.to);
         let replay = replay(&self.config, self.id, &self.pending, self.input.now);
         let applied = self.view.rebase(&replay, |confirmed| confirmed.apply(patch));
         self.advance(Cursor { version: patch.to, stamp: patch.stamp }, applied.is_ok(), effects);

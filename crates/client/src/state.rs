@@ -40,4 +40,7 @@ pub struct Pending {
     pub in_flight: bool,
     /// Acked: its effect comes with this version.
     pub applied_at: Option<Version>,
+    /// Not acked, but the confirmed rows show already what came of it: it is not predicted any more (SPEC 9.4).
+    #[serde(default)]
+    pub included: bool,
 }

@@ -40,7 +40,7 @@ impl View {
         self.db.discard_predictions();
         let result = change(&mut Confirmed(&mut self.db));
         self.db.begin_predictions();
-        replay.pending.iter().for_each(|pending| self.predict(replay, pending));
+        replay.pending.iter().filter(|p| !p.included).for_each(|pending| self.predict(replay, pending));
         result
     }
 
@@ -69,7 +69,7 @@ impl View {
         let rows = |name: &&str| ((*name).to_owned(), self.db.rows(name).filter_map(encode).collect());
         let all = self.channels.iter().map(rows).collect();
         self.db.begin_predictions();
-        replay.pending.iter().for_each(|pending| self.predict(replay, pending));
+        replay.pending.iter().filter(|p| !p.included).for_each(|pending| self.predict(replay, pending));
         all
     }
 }

@@ -23,9 +23,7 @@ export const link = new URL(`/?room=${encodeURIComponent(roomName)}`, location.o
 export function predict(todos: Todo[], action: Action, { now }: Prediction): readonly Todo[] {
   switch (action.type) {
     case "create":
-      // It may be there already: when the answer to an action was lost, rows show what it did before that is known.
-      if (action.payload.text === "" || todos.some(({ id }) => id === action.payload.id)) return todos;
-      return [...todos, created(action.payload, now)];
+      return action.payload.text === "" ? todos : [...todos, created(action.payload, now)];
     case "edit":
       return changed(todos, action.payload.id, { text: action.payload.text });
     case "complete":
