@@ -81,8 +81,17 @@ pub(crate) struct Joined {
     pub(crate) known: u64,
     /// The room's version when it first joined under its id; `None` if that is now.
     pub(crate) born: Option<Version>,
+    /// It first joined on this socket, and no client was dropped since, nor did the room sleep: so it was not dropped, whatever the version.
+    pub(crate) is_newborn: bool,
     /// Whether its snapshot or catch-up was sent, so that patches follow.
     pub(crate) live: bool,
+}
+
+impl Joined {
+    /// Its birth, as far as it tells whether the client may have been dropped (SPEC 6.7).
+    pub(crate) fn birth(&self) -> Option<Version> {
+        self.born.filter(|_| !self.is_newborn)
+    }
 }
 
 /// All sockets of the room, and who listens to what.
@@ -197,6 +206,15 @@ impl Connections {
                 Some(count)
             }
             _ => None,
+        }
+    }
+
+    /// Clients were dropped, and it is not asked whose of these they were.
+    pub(crate) fn age_all(&mut self) {
+        for connection in self.all.values_mut() {
+            if let Protocol::V2 { joined: Some(joined) } = &mut connection.protocol {
+                joined.is_newborn = false;
+            }
         }
     }
 

@@ -90,6 +90,7 @@ pub(crate) fn schedule<S: SyncServer, D: Db>(room: &mut Room<S, D>) -> Result<()
     })?;
     room.floor = result?;
     room.dropped = store::meta_version(&mut room.db, DROPPED)?;
+    room.connections.age_all();
     // The log may not lead on from it any more, nor from when a client was born that joins by it.
     room.snapshots.forget();
     // Handles of dropped clients must not be used again.

@@ -466,9 +466,10 @@ impl<S: SyncServer, D: Db> Room<S, D> {
     ) {
         match self.join_frames(to, client, cursor, born) {
             Ok((version, frames)) => {
+                let is_newborn = born.is_none();
                 // From now on it may be dropped, however long it stays.
                 let born = Some(born.unwrap_or(version));
-                self.connections.set_joined(to, Some(Joined { client, known: 0, born, live: true }));
+                self.connections.set_joined(to, Some(Joined { client, known: 0, born, is_newborn, live: true }));
                 effects.extend(frames.into_iter().map(|frame| Effect::Send { to, frame }));
             }
             Err(error) => {

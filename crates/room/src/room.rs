@@ -403,12 +403,12 @@ impl<S: SyncServer, D: Db> Room<S, D> {
             (v2::Up::Join { client, cursor, born, .. }, joined) => {
                 // One that is live and joins again still gets what it asked for before.
                 let live = joined.is_some_and(|joined| joined.live);
-                *joined = Some(Joined { client, known: 0, born, live });
+                *joined = Some(Joined { client, known: 0, born, is_newborn: born.is_none(), live });
                 Reply::Join { connection, client, cursor, born }
             }
             (v2::Up::Action { number, channel, action, .. }, Some(joined)) if in_room => {
-                let Joined { client, known, born, .. } = *joined;
-                let sender = Sender::Numbered { client, number, known, born };
+                let Joined { client, known, .. } = *joined;
+                let sender = Sender::Numbered { client, number, known, born: joined.birth() };
                 let (author, data) = (info.identity.clone(), info.data.clone());
                 let action = action.get().to_owned();
                 let channel = self.channel_index(&channel).ok_or(ErrorCode::UnknownChannel);
@@ -457,8 +457,8 @@ impl<S: SyncServer, D: Db> Room<S, D> {
         if *room != *self.name.address() {
             return None;
         }
-        let Joined { client, known, born, .. } = *joined;
-        let sender = Sender::Numbered { client, number, known, born };
+        let Joined { client, known, .. } = *joined;
+        let sender = Sender::Numbered { client, number, known, born: joined.birth() };
         let channel = Err(ErrorCode::BadMessage);
         let (author, data) = (info.identity.clone(), info.data.clone());
         works.push(Work::Action(ActionWork {

@@ -160,6 +160,33 @@ fn spec_6_7_a_client_that_was_never_dropped_is_as_good_as_known() {
 }
 
 #[test]
+fn spec_6_7_who_is_born_at_the_version_of_a_client_that_was_dropped_is_taken() {
+    let (mut world, mut mirror) = joined();
+    // Refused: the client is stored at the newest version there is, and there is no other after it.
+    let refused = mirror.action(1, "refuse", json!(null));
+    send(&mut world, &mut mirror, vec![refused]);
+    assert_eq!(world.room.cursor().version, 0);
+    world.handle(vec![Event::closed(mirror.connection)]);
+    for day in 1..=91 {
+        world.now = START + day * DAY_MS;
+        world.handle(vec![Event::Alarm]);
+    }
+    let mut young = Mirror::new(2);
+    young.join(&mut world);
+    assert_eq!(young.born, Some(0));
+    let first = young.action(1, "put", item("a"));
+    send(&mut world, &mut young, vec![first.clone()]);
+    assert_eq!(young.settled, [(1, Ok(1))]);
+    // It stays until it is dropped itself: then what it sent is not run again.
+    for day in 92..=190 {
+        world.now = START + day * DAY_MS;
+        world.handle(vec![Event::Alarm]);
+    }
+    world.handle(vec![first]);
+    assert_eq!((&world.sent_to(2)[0]["type"], world.room.cursor().version), (&json!("later"), 1));
+}
+
+#[test]
 fn spec_6_1_a_client_belongs_to_the_first_identity_that_used_it() {
     let mut world = World::new();
     let mut mirror = Mirror::new(1);
