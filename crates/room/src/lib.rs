@@ -90,6 +90,7 @@ mod snapshots;
 mod sockets;
 mod step;
 mod store;
+mod transfer;
 
 pub use address::Address;
 pub use channel::ShapeError;
@@ -107,3 +108,4 @@ pub use request::{Request, Response};
 pub use room::{Room, RoomName};
 pub use server::{Call, Changed, Handled, Message, SyncServer};
 pub use sockets::{Socket, Sockets, close_reason};
+pub use transfer::{Incoming, TransferError, Transferred, export};

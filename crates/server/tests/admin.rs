@@ -58,6 +58,8 @@ async fn what_is_not_there_is_said_and_made_by_no_request() {
     for (method, path, status) in [
         ("GET", "/rooms/notes/nowhere", 404),
         ("GET", "/rooms/notes/nowhere/backup", 404),
+        ("GET", "/rooms/notes/nowhere/export", 404),
+        ("PUT", "/rooms/notes/nowhere/export", 422),
         ("DELETE", "/rooms/notes/nowhere?confirm=nowhere", 404),
         ("GET", "/rooms/other/lobby", 404),
         ("GET", "/rooms/notes/", 404),
@@ -283,6 +285,47 @@ async fn a_room_is_restored_where_there_is_none_and_under_another_name_if_that_i
     assert_eq!(operator.ask("DELETE", &format!("{LOBBY}?confirm=lobby"), b"").await.status, 200);
     assert_eq!(operator.ask("PUT", LOBBY, &backup).await.status, 201);
     assert_eq!(ids(&Client::join(served.address, "lobby").await.1), ["a"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn spec_7_15_a_room_moves_as_a_file_and_who_was_in_it_goes_on() {
+    let (served, operator) = served().await;
+    let (mut ann, _) = Client::join(served.address, "lobby").await;
+    ann.put("a").await;
+    ann.put("b").await;
+    let (_, joined) = join_v2(&served, None).await;
+    let answer = operator.get(&format!("{LOBBY}/export")).await;
+    assert!(answer.head.contains("content-type: application/jsonl"), "{}", answer.head);
+    let file = answer.body;
+    let put = async |path: &str, file: &[u8]| operator.ask("PUT", path, file).await;
+
+    // Half of it is none of it.
+    let export = &format!("{LOBBY}/export");
+    let half = put(&format!("{export}?replace=true"), &file[..file.len() / 2]).await;
+    assert_eq!(half.status, 422);
+    assert!(half.text().starts_with("The file is not in order: line "), "{}", half.text());
+    let no_text = put(&format!("{export}?replace=true"), &[0xff; 9]).await;
+    assert_eq!((no_text.status, no_text.text()), (422, "The file is no text."));
+    assert_eq!(put(export, &file).await.status, 409);
+    let other = put("/rooms/notes/copy/export", &file).await;
+    let why = "The file is the room notes/lobby. To make it the room notes/copy, add rename=true.";
+    assert_eq!((other.status, other.text()), (422, why));
+
+    // In a home of its own.
+    let elsewhere = serve().await;
+    let there = Operator::of(&elsewhere.server).await;
+    let answer = there.ask("PUT", export, &file).await;
+    assert_eq!((answer.status, answer.text()), (201, "notes/lobby is restored."));
+    assert_eq!(join_v2(&elsewhere, Some(&joined)).await.1["reset"], json!(false), "it resumes");
+    let (mut ann, rows) = Client::join(elsewhere.address, "lobby").await;
+    assert_eq!(ids(&rows), ["a", "b"]);
+    ann.put("c").await;
+    assert_eq!(there.get(export).await.body.split(|byte| *byte == b'\n').count(), {
+        // One row, its version and its change more.
+        file.split(|byte| *byte == b'\n').count() + 3
+    });
+    assert_eq!(there.ask("PUT", "/rooms/notes/copy/export?rename=true", &file).await.status, 201);
+    assert_eq!(ids(&Client::join(elsewhere.address, "copy").await.1), ["a", "b"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

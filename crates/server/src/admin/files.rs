@@ -1,6 +1,6 @@
 //! Rooms as files: out of the server, and back into it.
 
-use std::io;
+use std::io::{self, BufRead, Read, Write};
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
@@ -8,8 +8,8 @@ use axum::extract::Request;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::{StreamExt, stream};
-use partysync_model::{Columns, Db, DbError, Origin, ValueRef};
-use partysync_room::RoomName;
+use partysync_model::{Columns, Db, DbError, Origin, ValueRef, Verdict};
+use partysync_room::{Incoming, RoomName, TransferError};
 use partysync_sqlite::{Options, SqliteDb};
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -24,17 +24,83 @@ use crate::staging::{self, Staged};
 
 /// What is read of a file at once.
 const CHUNK_BYTES: usize = 64 << 10;
+/// Of the line of an exported file that names the room: more than one has.
+const HEAD_BYTES: u64 = 8 << 10;
+/// A line of JSON each.
+const EXPORT: &str = "application/jsonl";
+
+/// What a room's file is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// SQLite's.
+    Database,
+    /// One that any home reads (SPEC 7.15).
+    Export,
+}
 
 /// Sends a copy of a room, as it is at one moment. The room waits while it is copied, not while it is sent.
 pub(super) async fn back_up(rooms: &Arc<Rooms>, party: &str, room: &str) -> Result<Response, Refusal> {
+    send(copy(rooms, party, room).await?, "application/vnd.sqlite3").await
+}
+
+/// Sends a room, as it is at one moment, as a file that any home reads. The room waits while it is copied, and not longer.
+pub(super) async fn export(rooms: &Arc<Rooms>, party: &str, room: &str) -> Result<Response, Refusal> {
+    let copy = copy(rooms, party, room).await?;
+    let to = Staged::new(&rooms.data).map_err(failed)?;
+    let exported = spawn_blocking(move || write_export(&copy, to)).await;
+    let file = exported.map_err(|_| refused(OrderError::Lost))?;
+    send(
+        file.map_err(|why| (StatusCode::UNPROCESSABLE_ENTITY, format!("The room cannot be exported: {why}.")))?,
+        EXPORT,
+    )
+    .await
+}
+
+async fn copy(rooms: &Arc<Rooms>, party: &str, room: &str) -> Result<Staged, Refusal> {
     let (_, lease) = lease(rooms, party, room)?;
     let to = Staged::new(&rooms.data).map_err(failed)?;
-    let copy = lease.order(|answer| Order::BackUp(to, answer)).await.map_err(refused)?;
-    let file = File::open(copy.path()).await.map_err(failed)?;
+    lease.order(|answer| Order::BackUp(to, answer)).await.map_err(refused)
+}
+
+async fn send(staged: Staged, content_type: &'static str) -> Result<Response, Refusal> {
+    let file = File::open(staged.path()).await.map_err(failed)?;
     let bytes = file.metadata().await.map_err(failed)?.len();
-    let headers =
-        [(header::CONTENT_TYPE, "application/vnd.sqlite3".to_owned()), (header::CONTENT_LENGTH, bytes.to_string())];
-    Ok((headers, Body::from_stream(chunks(file, copy))).into_response())
+    let headers = [(header::CONTENT_TYPE, content_type.to_owned()), (header::CONTENT_LENGTH, bytes.to_string())];
+    Ok((headers, Body::from_stream(chunks(file, staged))).into_response())
+}
+
+fn write_export(copy: &Staged, to: Staged) -> Result<Staged, TransferError> {
+    let mut db = SqliteDb::open(copy.path(), &Options::default())?;
+    let written = |error: io::Error| error.to_string();
+    let file = std::fs::File::create_new(to.path()).map_err(|error| TransferError::Write(written(error)))?;
+    let mut file = io::BufWriter::new(file);
+    partysync_room::export(&mut db, &mut |line| file.write_all(line.as_bytes()).map_err(written))?;
+    file.flush().map_err(|error| TransferError::Write(written(error)))?;
+    Ok(to)
+}
+
+/// Makes a room's database of a file that any home writes.
+fn read_export(file: &Staged, name: &RoomName, into: Staged) -> Result<Staged, String> {
+    let said = |error: DbError| format!("The room cannot be stored: {}.", error.message);
+    let mut lines = io::BufReader::new(std::fs::File::open(file.path()).map_err(|error| error.to_string())?).lines();
+    let mut db = SqliteDb::open(into.path(), &Options::default()).map_err(said)?;
+    let mut read = Ok(());
+    db.transaction(&mut |db| {
+        let mut incoming = Incoming::default();
+        read = lines.try_for_each(|line| {
+            let line = line.map_err(|_| "The file is no text.".to_owned())?;
+            incoming.take(db, &line).map_err(not_in_order)
+        });
+        read = std::mem::replace(&mut read, Ok(()))
+            .and_then(|()| incoming.finish(db, name.address()).map(drop).map_err(not_in_order));
+        if read.is_ok() { Verdict::Keep } else { Verdict::Undo }
+    })
+    .map_err(said)?;
+    read.map(|()| into)
+}
+
+fn not_in_order(error: TransferError) -> String {
+    format!("The file is not in order: {error}.")
 }
 
 /// What is in a file, which is gone when it is read or nobody reads on.
@@ -58,6 +124,7 @@ pub(super) async fn restore(
     party: &str,
     room: &str,
     request: Request,
+    kind: Kind,
 ) -> Result<Response, Refusal> {
     let (replace, rename) = (flag(request.uri(), "replace")?, flag(request.uri(), "rename")?);
     let name = room_name(rooms, party, room)?;
@@ -70,7 +137,15 @@ pub(super) async fn restore(
     let staged = Staged::new(&rooms.data).map_err(failed)?;
     receive(request.into_body(), &staged).await?;
     let (checking, of, path) = (Arc::clone(rooms), name.clone(), staged.path().display().to_string());
-    let checked = spawn_blocking(move || check(&checking, &of, staged, rename)).await;
+    let checked = spawn_blocking(move || match kind {
+        Kind::Database => check(&checking, &of, staged, rename),
+        Kind::Export => {
+            check_name(&staged, &of, rename)?;
+            let into = Staged::new(&checking.data).map_err(|error| error.to_string())?;
+            check(&checking, &of, read_export(&staged, &of, into)?, rename)
+        }
+    })
+    .await;
     // Where it was put meanwhile is of no use to who sent it.
     let of_no_use = |why: String| (StatusCode::UNPROCESSABLE_ENTITY, why.replace(&format!("{path}: "), ""));
     let from = checked.map_err(|_| refused(OrderError::Lost))?.map_err(of_no_use)?;
@@ -101,7 +176,7 @@ fn check(rooms: &Rooms, name: &RoomName, staged: Staged, rename: bool) -> Result
     let mut db = SqliteDb::open(staged.path(), &Options::default()).map_err(said)?;
     let found = stored_name(&mut db).map_err(said)?.ok_or("The file is no room's.")?;
     if found != name.address() && !rename {
-        return Err(format!("The file is the room {found}. To make it the room {name}, add rename=true."));
+        return Err(other_room(&found, name));
     }
     db.check_integrity().map_err(said)?;
     let sql = "UPDATE _meta SET value = ? WHERE name = 'room'";
@@ -114,6 +189,22 @@ fn check(rooms: &Rooms, name: &RoomName, staged: Staged, rename: bool) -> Result
     let synced = std::fs::File::open(staged.path()).and_then(|file| file.sync_all());
     synced.map_err(|error| format!("The file cannot be stored: {error}."))?;
     Ok(staged)
+}
+
+/// Whether an exported file's first line names the room that it is to become, or another name is allowed. What else is wrong with it is found as it is read.
+fn check_name(file: &Staged, name: &RoomName, rename: bool) -> Result<(), String> {
+    let mut first = String::new();
+    let opened = std::fs::File::open(file.path()).map_err(|error| error.to_string())?;
+    let _ = io::BufReader::new(opened.take(HEAD_BYTES)).read_line(&mut first);
+    let head: serde_json::Value = serde_json::from_str(&first).unwrap_or_default();
+    match head["room"].as_str() {
+        Some(found) if found != name.address() && !rename => Err(other_room(found, name)),
+        _ => Ok(()),
+    }
+}
+
+fn other_room(found: &str, name: &RoomName) -> String {
+    format!("The file is the room {found}. To make it the room {name}, add rename=true.")
 }
 
 /// The address of the room that a database says it is; `None` if it is no room.

@@ -17,6 +17,7 @@ use tokio::net::TcpListener;
 
 pub use token::{AdminToken, InvalidAdminToken};
 
+use self::files::Kind;
 use crate::accept::Accepted;
 use crate::job::OrderError;
 use crate::rooms::Rooms;
@@ -74,8 +75,12 @@ async fn answer(rooms: &Arc<Rooms>, token: &AdminToken, request: Request) -> Res
         (Method::GET, ["rooms", party, room]) => rooms::inspect(rooms, party, room).await,
         (Method::DELETE, ["rooms", party, room]) => rooms::delete(rooms, party, room, request.uri()).await,
         (Method::GET, ["rooms", party, room, "backup"]) => files::back_up(rooms, party, room).await,
-        (Method::PUT, ["rooms", party, room]) => files::restore(rooms, party, room, request).await,
-        (_, ["metrics"] | ["rooms"] | ["rooms", _] | ["rooms", _, _] | ["rooms", _, _, "backup"]) => {
+        (Method::PUT, ["rooms", party, room]) => files::restore(rooms, party, room, request, Kind::Database).await,
+        (Method::GET, ["rooms", party, room, "export"]) => files::export(rooms, party, room).await,
+        (Method::PUT, ["rooms", party, room, "export"]) => {
+            files::restore(rooms, party, room, request, Kind::Export).await
+        }
+        (_, ["metrics"] | ["rooms"] | ["rooms", _] | ["rooms", _, _] | ["rooms", _, _, "backup" | "export"]) => {
             Err((StatusCode::METHOD_NOT_ALLOWED, "This cannot be done here.".to_owned()))
         }
         _ => Err((StatusCode::NOT_FOUND, "There is nothing here.".to_owned())),
