@@ -89,7 +89,46 @@ test("P5 a refused action is taken back and says why", async ({ server, cable, j
   await expect(ann.problems).toHaveText([/was not ticked: Somebody has deleted it\.$/]);
   await ann.shows();
   await ann.add("   ");
-  await expect(ann.problems.last()).toHaveText("A todo was not added: Write something first.");
+  await expect(ann.problems.first(), "the newest stands first").toHaveText("A todo was not added: Write something first.");
+});
+
+test("P5 a refused edit is open again with what was typed, but takes the focus from nobody", async ({ cable, join }) => {
+  const ann = await join({ url: cable.url });
+  const text = ann.page.getByRole("textbox", { name: "New text" });
+  const tooLong = "x".repeat(201);
+  await ann.add("Milk");
+  await ann.shows("Milk");
+  await ann.edit("Milk", tooLong);
+  await expect(ann.problems).toHaveText(["“Milk” was not changed: A todo may have at most 200 characters."]);
+  await expect(text).toHaveValue(tooLong);
+  await expect(text).toBeFocused();
+  await ann.page.keyboard.press("Escape");
+  await ann.shows("Milk");
+
+  cable.hold();
+  await ann.edit("Milk", tooLong);
+  await ann.field.fill("Bread");
+  cable.release();
+  await expect(text).toHaveValue(tooLong);
+  await expect(ann.field).toBeFocused();
+  await text.fill("Oat milk");
+  await ann.page.keyboard.press("Enter");
+  await ann.shows("Oat milk");
+});
+
+test("P5 whoever changes a todo while somebody deletes it goes on in the field above, and is told", async ({ server, join }) => {
+  const ann = await join({ url: server.url });
+  const bob = await join({ url: server.url });
+  await ann.add("Bread");
+  await ann.add("Milk");
+  await bob.shows("Milk", "Bread");
+  await ann.button("Edit Milk").click();
+  await ann.page.keyboard.type("Oat");
+  await bob.delete("Milk");
+  await expect(ann.problems).toHaveText(["A todo was not changed: Somebody has deleted it."]);
+  await ann.page.keyboard.type(" milk");
+  await expect(ann.field).toHaveValue("Oat milk");
+  await expect(ann.checkbox("Bread"), "a blank has ticked no other todo").not.toBeChecked();
 });
 
 test("P5 a full list takes no more, and says so", async ({ server, join }) => {

@@ -115,6 +115,19 @@ test("it can be used with the keyboard alone, which does not lose its place when
   await keyboard.press("Enter");
   await ann.shows();
   await expect(ann.field).toBeFocused();
+
+  // Buttons that go when they have done their work.
+  await keyboard.press("Enter");
+  await ann.button("Dismiss").focus();
+  await keyboard.press("Enter");
+  await expect(ann.problems).toHaveCount(0);
+  await expect(ann.field).toBeFocused();
+  await ann.add("Rice");
+  await ann.checkbox("Rice").check();
+  await ann.button("Delete what is done (1)").focus();
+  await keyboard.press("Enter");
+  await ann.shows();
+  await expect(ann.field).toBeFocused();
 });
 
 test("local data can be cleared: what is kept goes, the room's todos come anew, and what was not sent is lost only if one agrees", async ({

@@ -34,7 +34,12 @@ pub(crate) fn raise() -> u64 {
         tracing::debug!(%error, "the limit of open files cannot be raised");
     }
     let after = getrlimit(Resource::Nofile);
-    tracing::info!(before = ?before.current, now = ?after.current, most = ?after.maximum, "open files that the process may have");
+    tracing::info!(
+        before = before.current,
+        now = after.current,
+        most = after.maximum,
+        "open files that the process may have"
+    );
     limit()
 }
 

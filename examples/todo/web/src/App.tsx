@@ -1,5 +1,5 @@
 import { useStatus, useSync } from "partysync-client/react";
-import { useRef, useState } from "react";
+import { useCallback, useRef, useState } from "react";
 
 import { AddForm } from "./AddForm";
 import { Device } from "./Device";
@@ -23,17 +23,31 @@ export function App() {
     if (fate.status === "rejected") setDraft((other) => other || text);
   };
 
+  /** Whoever was at a control that goes, or typed into it, goes on in the field above. */
+  const goOn = useCallback((typed = "") => {
+    if (typed !== "") setDraft((other) => other || typed);
+    field.current?.focus({ preventScroll: true });
+  }, []);
+  const tidy = () => {
+    send({ type: "tidy" });
+    goOn();
+  };
+  const dismiss = () => {
+    room.dismiss();
+    goOn();
+  };
+
   return (
     <>
       <Header status={status} />
       <main>
         <div className="top">
           <AddForm ref={field} draft={draft} setDraft={setDraft} add={add} />
-          <Problems problems={status.problems} />
+          <Problems problems={status.problems} dismiss={dismiss} />
         </div>
-        <TodoList todos={todos} send={send} field={field} />
+        <TodoList todos={todos} send={send} goOn={goOn} />
         {todos.length === 0 && <p className="empty">{emptiness(status.connection)}</p>}
-        <Left todos={todos} tidy={() => send({ type: "tidy" })} />
+        <Left todos={todos} tidy={tidy} />
       </main>
       <Device status={status} />
     </>

@@ -1,3 +1,4 @@
+import type { Sent } from "partysync-client";
 import { memo, useCallback, useLayoutEffect, useRef, useState } from "react";
 
 import type { Action, Todo } from "./room";
@@ -9,14 +10,16 @@ interface Props {
   /** Pixels below the top of the list. */
   start: number;
   measure: (item: HTMLLIElement | null) => void;
-  send: (action: Action) => void;
-  /** Finds another place for the focus, which this item has and which goes. */
-  moveFocus: (item: HTMLLIElement) => void;
+  send: (action: Action) => Sent;
+  /** Finds another place for the focus, which this item has and which goes; `typed` is what was being typed there. */
+  moveFocus: (item: HTMLLIElement, typed: string | undefined) => void;
 }
 
 /** Drawn again when its own todo changes, or moves, and not when others do. */
 export const TodoItem = memo(function TodoItem({ todo, index, count, start, measure, send, moveFocus }: Props) {
-  const [isEditing, setEditing] = useState(false);
+  /** What the field for the new text begins with, while there is one. */
+  const [draft, setDraft] = useState<string>();
+  const isEditing = draft !== undefined;
   const item = useRef<HTMLLIElement>(null);
   const ref = useCallback(
     (li: HTMLLIElement | null) => {
@@ -39,9 +42,20 @@ export const TodoItem = memo(function TodoItem({ todo, index, count, start, meas
   useLayoutEffect(() => {
     const li = item.current;
     return () => {
-      if (li?.contains(document.activeElement)) moveFocus(li);
+      const focused = document.activeElement as HTMLInputElement;
+      if (!li?.contains(focused)) return;
+      if (focused.name !== "text") return moveFocus(li, undefined);
+      // The room says why it can't be changed.
+      send({ type: "edit", payload: { id, text: focused.value } });
+      moveFocus(li, focused.value);
     };
-  }, [moveFocus]);
+  }, [id, moveFocus, send]);
+
+  const edit = async (edited: string) => {
+    const fate = await send({ type: "edit", payload: { id, text: edited } });
+    // What was typed is not lost: it can be mended.
+    if (fate.status === "rejected") setDraft(edited);
+  };
 
   return (
     <li
@@ -57,10 +71,11 @@ export const TodoItem = memo(function TodoItem({ todo, index, count, start, meas
       {isEditing ? (
         <EditForm
           text={text}
+          start={draft}
           close={(edited, byKey) => {
-            if (edited !== text) send({ type: "edit", payload: { id, text: edited } });
+            if (edited !== text) edit(edited);
             isBack.current = byKey;
-            setEditing(false);
+            setDraft(undefined);
           }}
         />
       ) : (
@@ -74,7 +89,7 @@ export const TodoItem = memo(function TodoItem({ todo, index, count, start, meas
             />
             <span className="text">{text}</span>
           </label>
-          <button type="button" name="edit" aria-label={`Edit ${text}`} onClick={() => setEditing(true)}>
+          <button type="button" name="edit" aria-label={`Edit ${text}`} onClick={() => setDraft(text)}>
             <Icon path="M3 13l1-4 7-7 3 3-7 7-4 1z" />
           </button>
           <button
@@ -93,17 +108,24 @@ export const TodoItem = memo(function TodoItem({ todo, index, count, start, meas
 
 interface EditProps {
   text: string;
+  /** What the field begins with: the text, or what the room has refused. */
+  start: string;
   /** With what the text is to be, and whether a key did it. */
   close: (text: string, byKey: boolean) => void;
 }
 
 /** Enter and leaving the field save, Escape does not. */
-function EditForm({ text, close }: EditProps) {
-  const [draft, setDraft] = useState(text);
+function EditForm({ text, start, close }: EditProps) {
+  const [draft, setDraft] = useState(start);
   const field = useRef<HTMLInputElement>(null);
   const isClosed = useRef(false);
 
-  useLayoutEffect(() => field.current?.select(), []);
+  // What had the focus is gone, for this field is in its place: else the person has gone on elsewhere.
+  useLayoutEffect(() => {
+    if (document.activeElement !== document.body) return;
+    field.current?.focus();
+    field.current?.select();
+  }, []);
 
   const end = (edited: string, byKey: boolean) => {
     // The field loses the focus by being closed, too.

@@ -1,5 +1,6 @@
 import { defaultRangeExtractor, type Range, useWindowVirtualizer } from "@tanstack/react-virtual";
-import { type RefObject, useCallback, useLayoutEffect, useMemo, useRef, useState } from "react";
+import type { Sent } from "partysync-client";
+import { useCallback, useLayoutEffect, useMemo, useRef, useState } from "react";
 
 import type { Action, Todo } from "./room";
 import { TodoItem } from "./TodoItem";
@@ -10,16 +11,16 @@ const ROW_PX = 57;
 
 interface Props {
   todos: readonly Todo[];
-  send: (action: Action) => void;
-  /** Where the focus goes when no todo is left. */
-  field: RefObject<HTMLInputElement | null>;
+  send: (action: Action) => Sent;
+  /** Goes on elsewhere than in the list, with what was typed there. */
+  goOn: (typed?: string) => void;
 }
 
 /**
  * The todos, the newest first. Only those on the screen, and a few around, are in the document: ten thousand cost no more than ten. The one that has
  * the focus stays in it, wherever the page is scrolled to.
  */
-export function TodoList({ todos, send, field }: Props) {
+export function TodoList({ todos, send, goOn }: Props) {
   const list = useRef<HTMLUListElement>(null);
   const [top, setTop] = useState(0);
   const [focused, setFocused] = useState<string>();
@@ -43,14 +44,18 @@ export function TodoList({ todos, send, field }: Props) {
   });
 
   const moveFocus = useCallback(
-    (gone: HTMLLIElement) => {
+    (gone: HTMLLIElement, typed: string | undefined) => {
+      // Whoever types does not tick another todo with the next blank.
+      if (typed !== undefined) return goOn(typed);
       const near = gone.nextElementSibling ?? gone.previousElementSibling;
       const control = near?.querySelector<HTMLElement>(
         `[name="${(document.activeElement as HTMLButtonElement).name}"]`,
       );
-      (control ?? near?.querySelector<HTMLElement>("input") ?? field.current)?.focus({ preventScroll: true });
+      const next = control ?? near?.querySelector<HTMLElement>("input");
+      if (next) next.focus({ preventScroll: true });
+      else goOn();
     },
-    [field],
+    [goOn],
   );
 
   const items = virtualizer.getVirtualItems();
