@@ -99,7 +99,7 @@ test("P5 a refused edit is open again with what was typed, but takes the focus f
   await ann.add("Milk");
   await ann.shows("Milk");
   await ann.edit("Milk", tooLong);
-  await expect(ann.problems).toHaveText(["“Milk” was not changed: A todo may have at most 200 characters."]);
+  await expect(ann.problems).toHaveText([`“Milk” was not changed to “${"x".repeat(40)}…”: A todo may have at most 200 characters.`]);
   await expect(text).toHaveValue(tooLong);
   await expect(text).toBeFocused();
   await ann.page.keyboard.press("Escape");
@@ -125,7 +125,7 @@ test("P5 whoever changes a todo while somebody deletes it goes on in the field a
   await ann.button("Edit Milk").click();
   await ann.page.keyboard.type("Oat");
   await bob.delete("Milk");
-  await expect(ann.problems).toHaveText(["A todo was not changed: Somebody has deleted it."]);
+  await expect(ann.problems).toHaveText(["A todo was not changed to “Oat”: Somebody has deleted it."]);
   await ann.page.keyboard.type(" milk");
   await expect(ann.field).toHaveValue("Oat milk");
   await expect(ann.checkbox("Bread"), "a blank has ticked no other todo").not.toBeChecked();

@@ -75,6 +75,22 @@ async function change(ann, raw, attempt) {
   await ann.isLive();
 }
 
+test("what has the focus is not behind the refusals, which stay at the top", async ({ server, join }) => {
+  const ann = await join({ url: server.url });
+  for (let i = 0; i < 30; i++) await ann.add(`Todo ${i}`);
+  for (let i = 0; i < 8; i++) await ann.add("x".repeat(201));
+  await expect(ann.problems).toHaveCount(8);
+  await ann.page.evaluate(() => scrollTo(0, document.documentElement.scrollHeight));
+  await ann.checkbox("Todo 0").focus();
+  for (let i = 0; i < 3 * 12; i++) await ann.page.keyboard.press("Shift+Tab");
+  const [bottom, top] = await ann.page.evaluate(() => [
+    document.querySelector(".top").getBoundingClientRect().bottom,
+    document.activeElement.getBoundingClientRect().top,
+  ]);
+  expect(await ann.page.evaluate(() => scrollY), "it is scrolled").toBeGreaterThan(500);
+  expect(top).toBeGreaterThanOrEqual(bottom);
+});
+
 test("with many todos the one that has the focus, and what one reads, stay where they are", async ({ server, join }) => {
   const raw = await RawClient.to(server);
   await Promise.all(Array.from({ length: 300 }, (_, i) => raw.run({ type: "create", payload: { id: `todo-${i}`, text: `Todo ${i}` } })));

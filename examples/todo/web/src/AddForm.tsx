@@ -19,6 +19,7 @@ export function AddForm({ ref, draft, setDraft, add }: Props) {
       <label htmlFor="add">What needs doing?</label>
       <input
         id="add"
+        dir="auto"
         ref={ref}
         value={draft}
         onChange={(event) => setDraft(event.target.value)}

@@ -87,7 +87,9 @@ export const TodoItem = memo(function TodoItem({ todo, index, count, start, meas
               checked={todo.completed === 1}
               onChange={(event) => send({ type: "complete", payload: { id, completed: event.target.checked } })}
             />
-            <span className="text">{text}</span>
+            <span className="text" dir="auto">
+              {text}
+            </span>
           </label>
           <button type="button" name="edit" aria-label={`Edit ${text}`} onClick={() => setDraft(text)}>
             <Icon path="M3 13l1-4 7-7 3 3-7 7-4 1z" />
@@ -145,6 +147,7 @@ function EditForm({ text, start, close }: EditProps) {
         ref={field}
         name="text"
         aria-label="New text"
+        dir="auto"
         value={draft}
         onChange={(event) => setDraft(event.target.value)}
         onKeyDown={(event) => event.key === "Escape" && end(text, true)}

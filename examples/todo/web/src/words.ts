@@ -36,7 +36,7 @@ function deed(action: Action, todo: (id: string) => Todo | undefined): [what: st
     case "create":
       return [quoted(action.payload.text, "a todo"), "was added"];
     case "edit":
-      return [named(action.payload.id), "was changed"];
+      return [named(action.payload.id), `was changed to ${quoted(action.payload.text, "nothing")}`];
     case "complete":
       return [named(action.payload.id), action.payload.completed ? "was ticked" : "was unticked"];
     case "delete":
