@@ -83,7 +83,8 @@ impl Admission {
     }
 
     /// For so long: until this time, in milliseconds since 1970. Then the home ends the room for the socket with close 4401, unless a
-    /// new token was let in before (SPEC 13.10). A time that is past ends it at once. A request is answered at once and does not end.
+    /// new token was let in before (SPEC 13.10). A time that is past lets nobody in, as if the door had refused with status 401. A request
+    /// is answered at once and does not end.
     #[must_use]
     pub fn until(self, until: Millis) -> Self {
         Admission { until: Some(until), ..self }
@@ -92,6 +93,11 @@ impl Admission {
     /// When it ends, in milliseconds since 1970.
     pub fn ends_at(&self) -> Option<Millis> {
         self.until
+    }
+
+    /// Whether it counts at this time, in milliseconds since 1970. A home lets nobody in by one that does not (SPEC 13.10).
+    pub fn holds_at(&self, now: Millis) -> bool {
+        self.until.is_none_or(|until| now < until)
     }
 
     /// Who it is.
@@ -118,6 +124,9 @@ impl Admission {
 }
 
 impl Refusal {
+    /// What a user is told whose admission is over.
+    pub const OVER: &'static str = "Sign in again.";
+
     /// A refusal with a status from 400 to 599, and a text fit for a user. Any other status is taken as 500.
     pub fn new(status: u16, text: impl Into<Cow<'static, str>>) -> Self {
         Refusal { status: if (400..600).contains(&status) { status } else { 500 }, text: text.into() }
@@ -126,6 +135,12 @@ impl Refusal {
     /// Status 401: it is not known who it is.
     pub fn unauthorized(text: impl Into<Cow<'static, str>>) -> Self {
         Self::new(401, text)
+    }
+
+    /// What a home says in place of an admission that is over.
+    #[must_use]
+    pub fn over() -> Self {
+        Self::unauthorized(Self::OVER)
     }
 
     /// Status 403: it is known who it is, and that one may not come in.

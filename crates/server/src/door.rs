@@ -12,6 +12,8 @@ use partysync_room::{Admission, Join, Refusal, RoomName, Token};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
+use crate::clock;
+
 /// What becomes a `T` once the app's code is done.
 pub(crate) type Pending<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
@@ -49,6 +51,8 @@ impl Door {
                 tracing::error!(%room, "the door's identity or data is over its limit");
                 Err(failed())
             }
+            // What it asks for would be answered before its end comes.
+            Ok(Some(Ok(admission))) if !admission.holds_at(clock::now()) => Err(Refusal::over()),
             Ok(Some(answer)) => answer,
             Ok(None) => {
                 tracing::error!(%room, "the door panicked");

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use partysync_protocol::{Millis, v2};
-use partysync_room::RoomName;
+use partysync_room::{Refusal, RoomName};
 use tokio::task::AbortHandle;
 use tokio::time::sleep;
 
@@ -11,7 +11,7 @@ use crate::backlog::Close;
 use crate::clock;
 use crate::outbox::Lane;
 
-const EXPIRED: Close = Close::new(4401, "Sign in again.");
+const EXPIRED: Close = Close::new(4401, Refusal::OVER);
 
 /// How long before the end a client is told; earlier than half of the time it is not.
 const NOTICE: Duration = Duration::from_secs(60);

@@ -12,6 +12,8 @@ use partysync_protocol::{ErrorCode, limits};
 use partysync_room::{Admission, Join, Refusal};
 use worker::{Delay, console_error};
 
+use super::object::now;
+
 /// What becomes a `T` once the app's code is done.
 pub(crate) type Pending<T> = Pin<Box<dyn Future<Output = T>>>;
 
@@ -39,6 +41,8 @@ impl Door {
         };
         match within(limits::DOOR_MS, caught(async { (self.ask)(join).await })).await {
             Some(Some(Ok(admission))) if !admission.fits() => failed("the door's identity or data is over its limit"),
+            // What it asks for would be answered before its end comes.
+            Some(Some(Ok(admission))) if !admission.holds_at(now()) => Err(Refusal::over()),
             Some(Some(answer)) => answer,
             Some(None) => failed("the door panicked"),
             None => {

@@ -16,7 +16,9 @@ use js_sys::{Date, JsString, Uint8Array};
 use partysync_model::{Db, Origin, Value};
 use partysync_protocol::v2::{self, Up};
 use partysync_protocol::{ErrorCode, Millis, limits};
-use partysync_room::{Applied, ConnectionId, ConnectionInfo, Effect, Event, Input, OutboxItem, RequestId, RoomName};
+use partysync_room::{
+    Applied, ConnectionId, ConnectionInfo, Effect, Event, Input, OutboxItem, Refusal, RequestId, RoomName,
+};
 use wasm_bindgen::{JsCast, JsValue};
 use worker::wasm_bindgen_futures::JsFuture;
 use worker::{
@@ -41,7 +43,7 @@ const OPEN_AGAIN_MS: Millis = 60_000;
 const IDS_PER_MS: u64 = 1 << 10;
 
 const FAULT: (u16, &str) = (1011, "the server failed");
-const EXPIRED: (u16, &str) = (4401, "Sign in again.");
+const EXPIRED: (u16, &str) = (4401, Refusal::OVER);
 const TOO_MUCH: (u16, &str) = (1013, "too much waits for the app");
 
 /// A room's Durable Object: what [`durable_object!`](crate::durable_object) makes a class of.
@@ -689,7 +691,7 @@ fn stored_name(db: &mut DurableDb) -> Option<RoomName> {
     name
 }
 
-fn now() -> Millis {
+pub(super) fn now() -> Millis {
     Date::now() as Millis
 }
 
