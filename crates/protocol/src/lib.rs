@@ -26,6 +26,11 @@ pub type Millis = i64;
 /// The largest integer that may travel: 2^53 − 1, the largest that JavaScript holds exactly.
 pub const MAX_INTEGER: i64 = (1 << 53) - 1;
 
+/// Whether a JSON text is that of an object, if it is JSON. What is derived reads an array, too, by the places of its fields.
+pub(crate) fn is_object(json: &str) -> bool {
+    json.trim_start().starts_with('{')
+}
+
 /// Reads an integer from 0 that may travel: JavaScript holds no larger one exactly.
 pub(crate) fn integer<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     let value = <u64 as serde::Deserialize>::deserialize(deserializer)?;

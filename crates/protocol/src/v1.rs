@@ -67,7 +67,7 @@ impl<'a> Up<'a> {
     /// [`BadFrame`] if it is not one JSON object with the fields of either request, or nested past
     /// [`limits::JSON_DEPTH`](crate::limits::JSON_DEPTH).
     pub fn parse(text: &'a str) -> Result<Self, BadFrame> {
-        if nested_too_deep(text) {
+        if !crate::is_object(text) || nested_too_deep(text) {
             return Err(BadFrame);
         }
         let frame: Frame<'a> = serde_json::from_str(text).map_err(|_| BadFrame)?;

@@ -206,8 +206,10 @@ impl<S: SyncServer, D: Db> Room<S, D> {
             }
             Event::Binary { connection, bytes } => {
                 let c = self.connections.get_mut(connection)?;
-                if matches!(c.protocol, Protocol::Greeting) {
-                    return Some(no_hello(connection));
+                match c.protocol {
+                    Protocol::Greeting => return Some(no_hello(connection)),
+                    Protocol::Unknown { synced } => speaks_v1(c, synced),
+                    _ => {}
                 }
                 let counts = !matches!(c.protocol, Protocol::Closing);
                 counts.then(|| lifecycle::ask(works, Hook::Message(connection, Received::Binary(bytes))))
@@ -309,8 +311,7 @@ impl<S: SyncServer, D: Db> Room<S, D> {
                 self.connections.listeners_changed();
                 return Some(reply);
             }
-            c.protocol = Protocol::V1 { synced };
-            c.early = Vec::new();
+            speaks_v1(c, synced);
         }
         match c.protocol {
             Protocol::Greeting if v2::Up::is_hello(text) => {
@@ -567,6 +568,12 @@ fn hello(room: &str, welcome: Welcome, connection: ConnectionId, c: &mut Connect
         }
         _ => Reply::Close(connection, 4400, "no protocol version in common"),
     }
+}
+
+/// A first frame that is no `hello` makes the connection one of version 1, for good.
+fn speaks_v1(c: &mut Connection, synced: u64) {
+    c.protocol = Protocol::V1 { synced };
+    c.early = Vec::new();
 }
 
 /// The answer to another first frame than `hello`, on a socket that speaks version 2 by its subprotocol.

@@ -310,6 +310,22 @@ fn spec_8_frames_that_are_wrong_are_answered_and_change_nothing() {
 }
 
 #[test]
+fn spec_8_2_a_first_frame_that_is_binary_makes_a_connection_one_of_version_1() {
+    let hello = || Event::text(ConnectionId(1), r#"{"type":"hello","versions":[2]}"#);
+    let binary = || Event::Binary { connection: ConnectionId(1), bytes: vec![1] };
+    let open = || Event::Opened { connection: ConnectionId(1), info: ConnectionInfo::default() };
+    // In one batch, as frames may come, or in two.
+    for batches in [vec![vec![open(), binary(), hello()]], vec![vec![open(), binary()], vec![hello()]]] {
+        let mut world = World::new();
+        for batch in batches {
+            world.handle(batch);
+        }
+        assert_eq!(world.sent_to(1)[0]["type"], "exception", "{:?}", world.effects);
+        assert!(!world.effects.iter().any(|effect| matches!(effect, Effect::Close { .. })));
+    }
+}
+
+#[test]
 fn p9_a_client_id_is_never_sent_to_anybody_else() {
     let (mut world, mut mirror) = joined();
     let mut other = Mirror::new(2);

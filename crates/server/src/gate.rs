@@ -25,7 +25,7 @@ pub(crate) struct Gate {
     expiry: Option<Expiry>,
     /// The room, once its client is known to speak version 2 and to have heard `welcome`: it can be told that the admission ends.
     told: Option<RoomName>,
-    /// No text frame has come yet. The first says whether there will be a `join` (SPEC 8.2).
+    /// No frame has come yet. The first says whether there will be a `join` (SPEC 8.2).
     is_new: bool,
 }
 
@@ -64,11 +64,12 @@ impl Gate {
         places: &Semaphore,
         frame: Received,
     ) -> Received {
-        let Received::Text(text) = frame else { return frame };
         let is_first = std::mem::take(&mut self.is_new);
-        if is_first && !v2::Up::is_hello(&text) {
+        let is_hello = |frame: &Received| matches!(frame, Received::Text(text) if v2::Up::is_hello(text));
+        if is_first && !is_hello(&frame) {
             self.join = None;
         }
+        let Received::Text(text) = frame else { return frame };
         if !is_first && self.told.is_none() && self.join.is_some() {
             self.told = Some(room.clone());
             self.set_expiry();
@@ -125,7 +126,7 @@ mod tests {
     use crate::hooks::Hooks;
 
     /// Whether a `join` with a token is taken to the door, after such a first frame.
-    async fn is_vetted_after(first: &str) -> bool {
+    async fn is_vetted_after(first: Received) -> bool {
         let room = RoomName::new("todos", "x");
         let party = Party {
             open: Box::new(|_, _, _| Err(OpenError::Start(ErrorCode::AppError.into()))),
@@ -136,8 +137,7 @@ mod tests {
         let mut gate = Gate::new(&party, Admission::anonymous(), handshake).unwrap();
         let join = format!(r#"{{"type":"join","room":"todos/x","client":"{}","token":"t"}}"#, "0".repeat(32));
         let places = Semaphore::new(1);
-        gate.pass(&party, &room, &places, Received::Binary(Vec::new())).await;
-        gate.pass(&party, &room, &places, Received::Text(first.to_owned())).await;
+        gate.pass(&party, &room, &places, first).await;
         let vetted = matches!(gate.pass(&party, &room, &places, Received::Text(join)).await, Received::Vetted(..));
         assert_eq!(vetted, gate.join.is_some(), "what the handshake said is kept only for that");
         vetted
@@ -145,9 +145,11 @@ mod tests {
 
     #[tokio::test]
     async fn spec_13_3_a_version_1_connection_has_no_joins_and_keeps_no_headers() {
-        assert!(is_vetted_after(r#"{"type":"hello","versions":[2]}"#).await);
-        assert!(!is_vetted_after(r#"{"channel":"c","sync":true,"from":null}"#).await);
-        assert!(!is_vetted_after("nonsense").await);
+        let text = |text: &str| Received::Text(text.to_owned());
+        assert!(is_vetted_after(text(r#"{"type":"hello","versions":[2]}"#)).await);
+        assert!(!is_vetted_after(text(r#"{"channel":"c","sync":true,"from":null}"#)).await);
+        assert!(!is_vetted_after(text("nonsense")).await);
+        assert!(!is_vetted_after(Received::Binary(Vec::new())).await);
     }
 
     #[test]

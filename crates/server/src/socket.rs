@@ -265,7 +265,8 @@ impl Reader {
             return std::mem::take(frames);
         }
         let at = frames.iter().position(|frame| {
-            let Received::Text(text) = frame else { return false };
+            // A first frame counts that is binary, too.
+            let text = if let Received::Text(text) = frame { text } else { "" };
             match self.said {
                 Said::Nothing => {
                     self.said = if is_greeting(text) { Said::Hello } else { Said::SomethingElse };

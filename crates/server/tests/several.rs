@@ -137,6 +137,11 @@ fn sized(room: &str, number: u64, id: &str, bytes: usize) -> Value {
     json!({"type": "action", "room": room, "number": number, "channel": "notes", "action": [id, bytes]})
 }
 
+/// So many lists in each other: in a frame, one level more.
+fn nested(levels: usize) -> Value {
+    (0..levels).fold(Value::Null, |inner, _| json!([inner]))
+}
+
 fn leave(room: &str) -> Value {
     json!({"type": "leave", "room": room})
 }
@@ -264,6 +269,25 @@ async fn spec_8_32_p8_socket_rooms_at_the_limit_and_one_past_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn spec_8_1_what_is_no_leave_leaves_no_room_and_holds_nothing_up() {
+    let (served, _) = served().await;
+    let mut ann = welcomed(&served, LOBBY).await;
+    enter(&mut ann, "open/garden", 1).await;
+    for bad in [
+        json!({"type": "leave", "room": "open/garden", "number": "x"}),
+        json!({"type": "leave", "room": "open/garden", "more": nested(64)}),
+        json!({"type": "join", "room": "open/garden", "client": "x"}),
+    ] {
+        ann.send(bad.clone()).await;
+        let answer = ann.receive().await;
+        assert_eq!((&answer["type"], &answer["error"]["code"]), (&json!("error"), &json!("bad_message")), "{bad}");
+    }
+    ann.send(leave("open/garden")).await;
+    assert_eq!(ann.receive().await, json!({"type": "left", "room": "open/garden"}));
+    enter(&mut ann, "open/garden", 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn spec_8_33_what_names_no_room_that_can_be_is_answered_by_the_socket() {
     let (served, _) = served().await;
     let mut ann = welcomed(&served, LOBBY).await;
@@ -285,6 +309,7 @@ async fn spec_8_33_what_names_no_room_that_can_be_is_answered_by_the_socket() {
         (json!({"type": "nonsense"}), "bad_message"),
         (json!({"type": "nonsense", "room": "open/else"}), "bad_message"),
         (json!({"type": "hello", "versions": [2]}), "bad_message"),
+        (json!({"type": "ping", "more": nested(64)}), "bad_message"),
         (json!({"type": "nonsense", "room": "open/garden"}), "bad_message"),
         (action("open/else", 1, "a"), "not_joined"),
         (action("open/lobby", 1, "a"), "not_joined"),

@@ -283,6 +283,9 @@ impl<'a> Down<'a> {
             #[serde(borrow)]
             text: Cow<'a, str>,
         }
+        if !crate::is_object(text) {
+            return Err(serde::de::Error::custom("no object"));
+        }
         let Kind { kind } = serde_json::from_str(text)?;
         Ok(match &*kind {
             "welcome" => Down::Welcome(serde_json::from_str(text)?),

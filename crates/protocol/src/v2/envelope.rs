@@ -16,7 +16,7 @@ pub struct Envelope<'a> {
 impl<'a> Envelope<'a> {
     /// Reads a text frame. `None` if it is no JSON object with a `type`.
     pub fn read(text: &'a str) -> Option<Self> {
-        serde_json::from_str(text).ok()
+        if crate::is_object(text) { serde_json::from_str(text).ok() } else { None }
     }
 
     /// Whether a frame plainly begins with its type and this room, as clients write it. If not it may still be about that room.
@@ -39,7 +39,9 @@ mod tests {
         assert_eq!(read(r#"{"room":"a/b","more":[{"room":"c/d"}],"type":"leave"}"#), of("leave", Some("a/b")));
         assert_eq!(read(r#"{"type":"leave","room":"a\/b"}"#), of("leave", Some("a/b")));
         assert_eq!(read(r#"{"type":"ping"}"#), of("ping", None));
-        for none in ["", "[]", r#"{"room":"a/b"}"#, r#"{"type":1}"#, r#"{"type":"leave","room":1}"#] {
+        for none in
+            ["", "[]", r#"["leave","a/b"]"#, r#"{"room":"a/b"}"#, r#"{"type":1}"#, r#"{"type":"leave","room":1}"#]
+        {
             assert_eq!(read(none), None, "{none}");
         }
         // Nobody knows which of the two is meant.

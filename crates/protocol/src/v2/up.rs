@@ -88,7 +88,7 @@ struct Fields<'a> {
     versions: Option<Vec<u32>>,
     #[serde(default)]
     client: Option<ClientId>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "cursor")]
     cursor: Option<Cursor>,
     #[serde(default, deserialize_with = "crate::maybe_integer")]
     born: Option<Version>,
@@ -114,7 +114,7 @@ impl<'a> Up<'a> {
     /// [`UpError`] if it is not one of the messages, lacks a field or nests past
     /// [`limits::JSON_DEPTH`](crate::limits::JSON_DEPTH).
     pub fn parse(text: &'a str) -> Result<Self, UpError> {
-        if nested_too_deep(text) {
+        if !crate::is_object(text) || nested_too_deep(text) {
             return Err(UpError);
         }
         let fields: Fields<'a> = serde_json::from_str(text).map_err(|_| UpError)?;
@@ -128,7 +128,7 @@ impl<'a> Up<'a> {
             #[serde(borrow, rename = "type")]
             kind: Cow<'a, str>,
         }
-        serde_json::from_str::<Kind<'_>>(text).is_ok_and(|k| k.kind == "hello")
+        crate::is_object(text) && serde_json::from_str::<Kind<'_>>(text).is_ok_and(|k| k.kind == "hello")
     }
 
     /// Whether a frame is a `ping` (SPEC 8.16). Cheap if it is not.
@@ -163,7 +163,7 @@ impl<'a> Up<'a> {
             number: u64,
         }
         let Named { kind, room, number } = serde_json::from_str(text).ok()?;
-        (kind == "action").then_some((room, named(number)?))
+        (crate::is_object(text) && kind == "action").then_some((room, named(number)?))
     }
 
     /// Whether an action may be sent: a client that sends one that may not be gets it rejected.
@@ -189,6 +189,13 @@ impl<'a> Up<'a> {
 /// A number that an action may have (SPEC 6.1).
 fn named(number: u64) -> Option<u64> {
     (1..=crate::MAX_INTEGER.unsigned_abs()).contains(&number).then_some(number)
+}
+
+/// A cursor, which is an object, or null.
+fn cursor<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Cursor>, D::Error> {
+    let Some(raw) = <Option<&RawValue>>::deserialize(deserializer)? else { return Ok(None) };
+    let read = crate::is_object(raw.get()).then(|| serde_json::from_str(raw.get()));
+    read.and_then(Result::ok).map(Some).ok_or_else(|| serde::de::Error::custom("no cursor"))
 }
 
 /// The versions of a `hello` that are ones: who lists another kind of thing beside them may still be understood.
@@ -241,6 +248,9 @@ mod tests {
             r#"{"type":"hello"}"#,
             r#"{"type":"join","room":"a/b","client":"short"}"#,
             r#"{"type":"have","room":"a/b","version":-1,"number":0}"#,
+            r#"["ping"]"#,
+            r#"["leave","a/b"]"#,
+            r#"{"type":"join","room":"a/b","client":"00000000000000000000000000000000","cursor":[1,2]}"#,
             r#"{"type":"action","room":"a/b","number":1.5,"channel":"c","action":null}"#,
         ] {
             assert_eq!(Up::parse(bad).unwrap_err(), UpError, "{bad}");
@@ -252,6 +262,8 @@ mod tests {
         assert!(Up::is_hello(r#"{"versions":"wrong","type":"hello"}"#));
         assert!(!Up::is_hello(r#"{"channel":"c","sync":true}"#));
         assert!(!Up::is_hello("nonsense"));
+        assert!(!Up::is_hello(r#"["hello"]"#));
+        assert_eq!(Up::unreadable_action(r#"["action","a/b",1]"#), None);
     }
 
     #[test]

@@ -80,9 +80,13 @@ impl Task {
                         (Ok(()), _) => {}
                     }
                 }
-                (_, Received::Text(_)) => {
+                (_, Received::Text(text)) => {
                     self.berth.end();
-                    self.lane.answer(error(Some(self.berth.name.address()), ErrorCode::NotJoined).into());
+                    let answer = match v2::Up::parse(&text) {
+                        Err(v2::UpError) | Ok(v2::Up::Hello { .. }) => error(None, ErrorCode::BadMessage),
+                        Ok(_) => error(Some(self.berth.name.address()), ErrorCode::NotJoined),
+                    };
+                    self.lane.answer(answer.into());
                 }
                 _ => self.berth.end(),
             }

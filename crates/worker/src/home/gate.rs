@@ -179,11 +179,12 @@ impl Gate {
     }
 
     fn look(&mut self, party: &Party, room: &RoomName, connection: ConnectionId, frame: Frame, now: Millis) -> Passed {
-        let Frame::Text(text) = frame else { return Passed::Event(frame.event(connection)) };
         let is_first = std::mem::take(&mut self.is_new);
-        if is_first && !v2::Up::is_hello(&text) {
+        let is_hello = |frame: &Frame| matches!(frame, Frame::Text(text) if v2::Up::is_hello(text));
+        if is_first && !is_hello(&frame) {
             self.handshake = None;
         }
+        let Frame::Text(text) = frame else { return Passed::Event(frame.event(connection)) };
         if !is_first && !self.has_spoken && self.handshake.is_some() {
             self.has_spoken = true;
             self.mind_end(now);
