@@ -190,6 +190,8 @@ impl Inner {
         for connection in expired {
             self.close(connection, EXPIRED);
         }
+        // The alarm was set anew for what has been done since, and one that is set to the time that it rings at may not ring again.
+        self.desk.borrow_mut().is_alarm_stale = true;
         if self.handle(None, vec![Event::Alarm]).is_err() {
             self.set_alarm(Some(now() + OPEN_AGAIN_MS));
         }
