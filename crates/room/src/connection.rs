@@ -1,6 +1,6 @@
 //! What a room knows of each socket.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
@@ -102,6 +102,8 @@ pub(crate) struct Connections {
     keys: BTreeSet<(u64, ConnectionId)>,
     /// Who gets a channel's version 1 updates, by the channel's index; made when it is needed.
     v1_listeners: Vec<Option<Arc<[ConnectionId]>>>,
+    /// Who gets none of them, as long as others are told of a batch: its catch-up has what is in them.
+    catching_up: HashSet<ConnectionId>,
     /// Who gets patches.
     v2_listeners: Option<Arc<[ConnectionId]>>,
     /// Those of which something may have changed, if somebody wants to know.
@@ -209,6 +211,14 @@ impl Connections {
         }
     }
 
+    /// These get no updates of version 1 for now.
+    pub(crate) fn set_catching_up(&mut self, who: HashSet<ConnectionId>) {
+        if self.catching_up != who {
+            self.catching_up = who;
+            self.v1_listeners.clear();
+        }
+    }
+
     /// Clients were dropped, and it is not asked whose of these they were.
     pub(crate) fn age_all(&mut self) {
         for connection in self.all.values_mut() {
@@ -231,7 +241,8 @@ impl Connections {
             self.v1_listeners.resize(channel + 1, None);
         }
         let listens = |(id, c): (&ConnectionId, &Connection)| {
-            c.protocol.synced().is_some_and(|synced| synced & 1 << channel != 0).then_some(*id)
+            let is_one = c.protocol.synced().is_some_and(|synced| synced & 1 << channel != 0);
+            (is_one && !self.catching_up.contains(id)).then_some(*id)
         };
         let all = &self.all;
         self.v1_listeners[channel].get_or_insert_with(|| all.iter().filter_map(listens).collect()).clone()

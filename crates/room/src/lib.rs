@@ -81,6 +81,7 @@ mod open;
 mod origins;
 mod outbox;
 mod purge;
+mod put_off;
 mod quiet;
 mod reply;
 mod request;

@@ -86,6 +86,13 @@ impl<S: SyncServer, D: Db> Room<S, D> {
         self.listens(to, all, effects);
     }
 
+    /// Whether a socket that was quiet for long may be sent anything for that. Most belong to pages that have just opened.
+    pub(crate) fn may_be_volunteered(&self, id: ConnectionId) -> bool {
+        let Some(connection) = self.connections.get(id) else { return false };
+        let is_known = |name: String| self.away.get(&name).is_some() || !self.connections.siblings(id, 1).is_empty();
+        connection.protocol.synced() == Some(0) || away::name(&connection.info).is_some_and(is_known)
+    }
+
     /// Which `from` a sync is answered by. A page stores an update that comes before it has read what it had stored, and asks from that on. So one
     /// that was volunteered a channel whole, perhaps before it wanted it, is not believed if it asks from later than that.
     pub(crate) fn believed(&mut self, id: ConnectionId, channel: usize, from: From) -> From {

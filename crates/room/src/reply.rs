@@ -59,7 +59,7 @@ pub(crate) enum Reply {
 
 impl Reply {
     /// The socket that alone hears of it.
-    fn to(&self, ran: &[Ran]) -> Option<ConnectionId> {
+    pub(crate) fn to(&self, ran: &[Ran]) -> Option<ConnectionId> {
         match self {
             Reply::Frame(to, _) | Reply::Frames(to, _) | Reply::Leave(to, _) => Some(*to),
             Reply::V1Sync { connection, .. } | Reply::Join { connection, .. } => Some(*connection),
@@ -74,39 +74,6 @@ impl Reply {
         match self {
             Reply::Hook(work) | Reply::Alarm(work) | Reply::Action { work, .. } => Some(*work),
             _ => None,
-        }
-    }
-}
-
-/// What version 1 connections hear when all that the batch's steps made is told (SPEC 12.7): answers with the newest rows, and what the same
-/// connections are sent of what they asked for after them.
-#[derive(Default)]
-struct PutOff {
-    who: HashSet<ConnectionId>,
-    what: Vec<Later>,
-}
-
-enum Later {
-    Reply(Reply),
-    Effect(Effect),
-}
-
-impl PutOff {
-    fn push(&mut self, to: ConnectionId, reply: Reply) {
-        self.who.insert(to);
-        self.what.push(Later::Reply(reply));
-    }
-
-    /// Takes what was just added for those who wait.
-    fn take_from(&mut self, effects: &mut Vec<Effect>, begin: usize) {
-        if self.who.is_empty() {
-            return;
-        }
-        for effect in effects.split_off(begin) {
-            match &effect {
-                Effect::Send { to, .. } if self.who.contains(to) => self.what.push(Later::Effect(effect)),
-                _ => effects.push(effect),
-            }
         }
     }
 }
@@ -127,21 +94,21 @@ impl<S: SyncServer, D: Db> Room<S, D> {
     pub(crate) fn reply_all(
         &mut self,
         before: Cursor,
-        replies: Vec<Reply>,
+        mut replies: Vec<Reply>,
         works: &[Work],
         ran: &[Ran],
         effects: &mut Vec<Effect>,
     ) {
         let listeners = self.connections.v2_listeners();
+        let (mut late, mut put_off) = (Vec::new(), self.put_off_catch_ups(&mut replies, ran));
         let makes_version = |reply: &Reply| reply.work().and_then(|w| ran.get(w)).is_some_and(|r| !r.made.is_empty());
         let last_version = replies.iter().rposition(makes_version).unwrap_or(0);
-        let (mut late, mut put_off) = (Vec::new(), PutOff::default());
         for (place, reply) in replies.into_iter().enumerate() {
             if reply.to(ran).is_some_and(|to| self.connections.is_closing(to)) {
                 continue;
             }
             let step = reply.work();
-            if let Some(to) = self.reads_newest_v1(&reply)
+            if let Some(to) = self.reads_newest_v1(&reply, ran)
                 && (place < last_version || put_off.who.contains(&to))
             {
                 put_off.push(to, reply);
@@ -154,29 +121,13 @@ impl<S: SyncServer, D: Db> Room<S, D> {
                 self.send_all(&ran.hook.sent, &mut late);
             }
         }
-        for later in put_off.what {
-            match later {
-                Later::Reply(reply) if reply.to(ran).is_some_and(|to| self.connections.is_closing(to)) => {}
-                Later::Reply(reply) => self.reply(reply, works, ran, &put_off.who, effects),
-                Later::Effect(effect) => effects.push(effect),
-            }
-        }
+        self.tell_put_off(put_off, works, ran, effects);
         self.send_patch(listeners, before, ran, effects);
         effects.append(&mut late);
     }
 
-    /// Who is told the newest rows in version 1's way, if somebody is. What the batch's steps tell of may be older.
-    fn reads_newest_v1(&self, reply: &Reply) -> Option<ConnectionId> {
-        let (Reply::V1Sync { connection, .. } | Reply::CatchUp { connection, .. } | Reply::Volunteer(connection)) =
-            reply
-        else {
-            return None;
-        };
-        self.connections.get(*connection).is_some_and(|c| c.protocol.synced().is_some()).then_some(*connection)
-    }
-
     /// `put_off`: who is answered later what it asked for before.
-    fn reply(
+    pub(crate) fn reply(
         &mut self,
         reply: Reply,
         works: &[Work],
@@ -236,7 +187,8 @@ impl<S: SyncServer, D: Db> Room<S, D> {
         effects.push(Effect::Broadcast { to, except: None, since: before.version, frame });
     }
 
-    /// `is_put_off`: what it asked for before is answered with rows as they are after the whole batch, and so is this.
+    /// `is_put_off`: what it asked for before is answered with rows as they are after the whole batch, and so is this. Until then it is one of
+    /// those that are told, each version at its place.
     fn v1_action(
         &mut self,
         to: ConnectionId,
@@ -265,7 +217,7 @@ impl<S: SyncServer, D: Db> Room<S, D> {
                     let newest = if is_put_off { self.rows_of_version(Some(since + 1), channel).ok() } else { None };
                     let frame = v1::success(&name, id, newest.as_deref().unwrap_or(&rows)).into();
                     effects.push(Effect::Send { to, frame });
-                    self.v1_broadcast([(channel, rows)], Some(to), since, effects);
+                    self.v1_broadcast([(channel, rows)], Some(to).filter(|_| !is_put_off), since, effects);
                     return;
                 }
                 rows

@@ -277,15 +277,24 @@ fn spec_12_7_nobody_is_sent_a_row_as_it_was_before_what_it_was_sent() {
     let quiet = || Event::Quiet { connection: ConnectionId(2) };
     let catch_up = || Event::CatchUp { connection: ConnectionId(2), since: 1 };
     let own = || v1_action(2, "own", "change", json!({"id": "a", "slug": null, "name": "own"}));
-    let opened = || Event::opened(ConnectionId(2));
+    let info = ConnectionInfo { key: Some("page".into()), ..ConnectionInfo::default() };
+    let opened = || Event::Opened { connection: ConnectionId(2), info: info.clone() };
     for (before, batch, names) in [
         (vec![], vec![sync(), name("one"), name("two")], vec!["two"]),
         (vec![], vec![name("one"), sync(), name("two")], vec!["two"]),
         (vec![], vec![quiet(), name("one"), name("two")], vec!["two"]),
         // It has asked for nothing when it is volunteered everything.
         (vec![], vec![quiet(), name("one"), parts()], vec!["one"]),
-        // What it is sent otherwise comes first.
-        (vec![sync()], vec![catch_up(), name("one"), name("two")], vec!["one", "two", "two"]),
+        // What it missed is told with what happens while it is told that.
+        (vec![sync()], vec![catch_up(), name("one"), name("two")], vec!["two"]),
+        (vec![sync()], vec![name("one"), catch_up(), name("two")], vec!["two"]),
+        (vec![sync()], vec![own(), catch_up(), name("two")], vec!["two", "two"]),
+        // Its own rows come at their place, if its answer waits.
+        (vec![sync()], vec![parts(), own(), name("two")], vec!["own", "two", "two"]),
+        // A page that has just opened is volunteered nothing, and waits for nothing.
+        (vec![sync()], vec![quiet(), own(), name("two")], vec!["own", "two"]),
+        // A call that was run before shows its rows as they are now.
+        (vec![sync(), own()], vec![own(), name("one"), name("two")], vec!["one", "two", "two"]),
         // Its answers stay in their order, and its own row is the newest, too.
         (vec![], vec![sync(), own(), name("two")], vec!["two", "two"]),
     ] {
