@@ -146,6 +146,7 @@ pub(crate) struct Counts {
     pub(crate) unknown: u64,
     pub(crate) gaps: u64,
     pub(crate) below_floor: u64,
+    pub(crate) dropped: u64,
     pub(crate) other_history: u64,
     pub(crate) repeated: u64,
     pub(crate) older: u64,
@@ -220,6 +221,7 @@ impl Ledger {
         let marked = look::marked(db)?;
         let kept = Kept::read(db)?;
         self.history.floor = (self.history.floor.1, kept.floor);
+        self.forget_dropped(&kept);
         Ok(self
             .check_journal(known, journal)
             .and_then(|()| self.check_log(&log, cursor))

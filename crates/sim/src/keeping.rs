@@ -10,6 +10,17 @@ use crate::look::Kept;
 const PURGE_EVERY_MS: Millis = DAY_MS;
 
 impl Ledger {
+    /// A client that the room has dropped begins anew if its device has forgotten all that it did, so that it joins as if it were just born.
+    pub(crate) fn forget_dropped(&mut self, kept: &Kept) {
+        if !self.may_have_passed(limits::CLIENT_DAYS) {
+            return;
+        }
+        let freed = &mut self.history.freed;
+        let before = freed.len();
+        freed.retain(|client, _| kept.clients.contains_key(client));
+        self.counts.dropped += (before - freed.len()) as u64;
+    }
+
     /// P8: no outcome is kept that nobody will ask for, and nothing that the last purge had to take.
     pub(crate) fn check_kept(&self, kept: &Kept) -> Checked {
         for rejection in &kept.rejections {
@@ -45,7 +56,7 @@ impl Ledger {
         let too_old = |days: i64| move |at: &Millis| *at < now - days * DAY_MS;
         let rejection = kept.rejections.iter().map(|rejection| rejection.at).find(too_old(limits::OUTCOME_DAYS));
         ensure!(rejection.is_none(), P8, "an outcome of {rejection:?} is kept after a purge at {now}");
-        let client = kept.clients.iter().copied().find(too_old(limits::CLIENT_DAYS));
+        let client = kept.clients.values().copied().find(too_old(limits::CLIENT_DAYS));
         ensure!(client.is_none(), P8, "a client of {client:?} is kept after a purge at {now}");
         // The floor itself may be older: it is the last version that is.
         let below = kept.log.iter().skip(1).find(|(_, at)| too_old(limits::LOG_DAYS)(at));

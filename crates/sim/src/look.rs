@@ -1,5 +1,7 @@
 //! Reading a room's tables from outside.
 
+use std::collections::BTreeMap;
+
 use partysync_model::{Columns, Db, DbError, Origin, Value, push_row};
 use partysync_protocol::Version;
 
@@ -104,8 +106,8 @@ pub(crate) struct Kept {
     pub(crate) was_purged: bool,
     pub(crate) purge_at: Option<i64>,
     pub(crate) rejections: Vec<Rejection>,
-    /// When each client was last seen.
-    pub(crate) clients: Vec<i64>,
+    /// All clients, and when each was last seen.
+    pub(crate) clients: BTreeMap<String, i64>,
     /// The log's first two versions, and their times.
     pub(crate) log: Vec<(Version, i64)>,
     /// Puts that no cursor leads to.
@@ -145,7 +147,11 @@ impl Kept {
                 forgotten: integer(row, 3).unsigned_abs(),
                 last: integer(row, 4).unsigned_abs(),
             })?,
-            clients: rows(db, "SELECT seen_at FROM _client", &[], |row| integer(row, 0))?,
+            clients: rows(db, "SELECT client, seen_at FROM _client", &[], |row| {
+                (text(row, 0).unwrap_or_default(), integer(row, 1))
+            })?
+            .into_iter()
+            .collect(),
             log: rows(db, log, &[], |row| (integer(row, 0).unsigned_abs(), integer(row, 1)))?,
         })
     }

@@ -85,6 +85,8 @@ pub struct Stats {
     pub gaps: u64,
     /// Cursors below a room's floor.
     pub below_floor: u64,
+    /// Clients that rooms dropped.
+    pub dropped: u64,
     /// Cursors of another history.
     pub other_history: u64,
 }
@@ -121,6 +123,7 @@ impl std::ops::AddAssign for Stats {
         self.unknown += other.unknown;
         self.gaps += other.gaps;
         self.below_floor += other.below_floor;
+        self.dropped += other.dropped;
         self.other_history += other.other_history;
     }
 }

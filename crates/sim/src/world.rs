@@ -217,6 +217,7 @@ impl World {
             stats.unknown += ledger.counts.unknown;
             stats.gaps += ledger.counts.gaps;
             stats.below_floor += ledger.counts.below_floor;
+            stats.dropped += ledger.counts.dropped;
             stats.other_history += ledger.counts.other_history;
             stats.older += ledger.counts.older;
         }
