@@ -15,6 +15,12 @@ export default defineConfig({
   workers: 2,
   fullyParallel: true,
   reporter: "list",
+  projects: [
+    { name: "native" },
+    // The todo example on Durable Objects: what its pages have of their room. How the page looks (`todo-looks`), and how fast it is with many todos
+    // (`todo-many`), does not differ by where the room is.
+    { name: "workerd", testMatch: /todo-(rooms|failures|frames|storms)\.spec\.js/, use: { home: "workerd" } },
+  ],
   use: {
     browserName: "chromium",
     trace: "retain-on-failure",

@@ -7,14 +7,15 @@ import path from "node:path";
 import { test as base, expect } from "@playwright/test";
 
 import { Cable } from "./cable.js";
-import { Server, V1_TODO } from "./server.js";
+import { Server } from "./server.js";
 import { TodoPage } from "./todo-page.js";
 
 export { expect };
 
 export const test = base.extend({
-  /** The program that serves. */
-  binary: V1_TODO,
+  /** The example that is served, and by which home of its rooms. */
+  example: "v1-todo",
+  home: ["native", { option: true }],
 
   /** A fresh directory, gone after the test. */
   data: async ({}, use) => {
@@ -24,10 +25,10 @@ export const test = base.extend({
   },
 
   /** `start(options)` starts a server on `data`; whatever still runs at the end is killed. */
-  start: async ({ binary, data }, use, testInfo) => {
+  start: async ({ home, example, data }, use, testInfo) => {
     const servers = [];
     await use(async (options = {}) => {
-      const server = await Server.start({ binary, data, ...options });
+      const server = await Server.start({ home, example, data, ...options });
       servers.push(server);
       return server;
     });

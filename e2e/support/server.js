@@ -1,31 +1,31 @@
-// The server under test: one process, started on a data directory and killed by its own handle.
+// The server under test: one process, started on a data directory and killed by its own handle. It is the program itself, or workerd with the same
+// app as a Durable Object.
 
 import { spawn } from "node:child_process";
-import path from "node:path";
 import { createInterface } from "node:readline";
-import { fileURLToPath } from "node:url";
 
-const E2E = fileURLToPath(new URL("..", import.meta.url));
-// A relative path means the same wherever the tests are started from.
-export const V1_TODO = path.resolve(E2E, process.env.V1_TODO_BIN ?? "../target/release/v1-todo");
-export const TODO = path.resolve(E2E, process.env.TODO_BIN ?? "../target/release/todo");
-const READY = /^listening on (http:\/\/127\.0\.0\.1:\d+)\s*$/;
+import { HOMES } from "./homes.js";
+
 const START_TIMEOUT_MS = 15_000;
 
 export class Server {
   /** The origin that it serves, such as http://127.0.0.1:4711. */
   url;
   stderr = "";
-  #binary;
+  #home;
+  #program;
   #process;
   #exited;
   #killed = false;
 
-  /** Resolves when the server says that it listens. Port 0 takes any that is free. */
-  static async start({ binary, data, port = 0 }) {
+  /** Resolves when the server of an example says that it listens. Port 0 takes any that is free. */
+  static async start({ home, example, data, port = 0 }) {
+    if (!(home in HOMES)) throw new Error(`${home} is no home of rooms`);
     const server = new Server();
-    server.#binary = binary;
-    await server.#start(["--listen", `127.0.0.1:${port}`, "--data", data]);
+    server.#home = HOMES[home];
+    const [program, ...args] = server.#home.command(example, data, port);
+    server.#program = program;
+    await server.#start(args);
     return server;
   }
 
@@ -40,10 +40,10 @@ export class Server {
     await this.#exited;
   }
 
-  /** SIGTERM, on which it finishes what it has begun; resolves when the process is gone. */
+  /** Tells it to stop, as its home is told; resolves when the process is gone. */
   async stop() {
     this.#killed = true;
-    this.#process.kill("SIGTERM");
+    this.#process.kill(this.#home.stop);
     await this.#exited;
   }
 
@@ -51,12 +51,12 @@ export class Server {
   fault() {
     const { exitCode, signalCode } = this.#process;
     if (!this.#killed && (exitCode ?? signalCode) !== null) return this.#story("ended by itself");
-    if (/panicked at/.test(this.stderr)) return this.#story("panicked");
+    if (this.#home.fault.test(this.stderr)) return this.#story("panicked");
     return null;
   }
 
   async #start(args) {
-    this.#process = spawn(this.#binary, args, { stdio: ["ignore", "pipe", "pipe"] });
+    this.#process = spawn(this.#program, args, { stdio: ["ignore", "pipe", "pipe"] });
     this.#process.stderr.on("data", (bytes) => (this.stderr += bytes));
     // "close" rather than "exit": by then all of stderr has been read.
     this.#exited = new Promise((resolve) => this.#process.once("close", resolve));
@@ -78,15 +78,15 @@ export class Server {
       this.#process.once("error", (error) => fail(`could not be started: ${error.message}`));
       this.#exited.then((code) => fail(`exited with ${code} before it listened`));
       createInterface({ input: this.#process.stdout }).on("line", (line) => {
-        const ready = READY.exec(line);
+        const ready = this.#home.ready.exec(line);
         if (ready === null) return;
         clearTimeout(timer);
-        resolve(ready[1]);
+        resolve(`http://127.0.0.1:${ready[1]}`);
       });
     });
   }
 
   #story(what) {
-    return `${this.#binary} ${what}. Its stderr:\n${this.stderr || "(nothing)"}`;
+    return `${this.#program} ${what}. Its stderr:\n${this.stderr || "(nothing)"}`;
   }
 }

@@ -1,13 +1,12 @@
 // The todo example as a person meets it: by roles and names, so that what is tested is also accessible.
 
 import { test as base, expect } from "./fixtures.js";
-import { TODO } from "./server.js";
 
 export { expect };
 export { RawClient, versionOf } from "./raw-client.js";
 
 export const test = base.extend({
-  binary: TODO,
+  example: "todo",
 
   /**
    * `join({ url, room, context })` opens the page and waits until it is live. Without a context it is somebody else's browser; with one,

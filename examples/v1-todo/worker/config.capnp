@@ -15,7 +15,7 @@ const config :Workerd.Config = (
 
 # What the platform does with the page's files: wrangler.jsonc has it as "assets".
 const page :Workerd.Worker = (
-  modules = [(name = "page.js", esModule = embed "page.js")],
+  modules = [(name = "page.js", esModule = embed "../../workerd-page.js")],
   compatibilityDate = "2026-11-01",
   bindings = [
     (name = "ROOMS", service = "rooms"),

@@ -1,4 +1,4 @@
-// Serves the page's files, and hands everything else to the rooms: on Cloudflare the platform does it.
+// The page of an example on plain workerd: its files, and everything else is handed to the rooms. On Cloudflare the platform does it.
 
 const TYPES = { html: "text/html", css: "text/css", js: "text/javascript" };
 
