@@ -53,10 +53,6 @@ fn start(folder: &Path) -> (Child, SocketAddr) {
     (child, address)
 }
 
-fn signal(child: &Child, name: &str) {
-    assert!(Command::new("kill").args([name, &child.id().to_string()]).status().unwrap().success());
-}
-
 fn get(address: SocketAddr, path: &str) -> String {
     let mut tcp = TcpStream::connect(address).unwrap();
     write!(tcp, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
@@ -95,57 +91,6 @@ fn it_serves_its_page_and_no_other_file() {
     child.wait().unwrap();
 }
 
-#[test]
-fn it_ends_by_sigterm_and_by_ctrl_c_with_code_0() {
-    for name in ["-TERM", "-INT"] {
-        let folder = folder();
-        let (mut child, address) = start(folder.path());
-        // Browsers hold connections open on which they ask for nothing.
-        let _idle = TcpStream::connect(address).unwrap();
-        signal(&child, name);
-        assert_eq!(child.wait().unwrap().code(), Some(0), "{name}");
-        let mut stderr = String::new();
-        child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
-        assert_eq!(stderr, "stopping: finishing 0 rooms, closing 0 connections; Ctrl-C again ends at once\n");
-    }
-}
-
-#[test]
-fn its_admin_interface_is_open_to_who_has_the_token() {
-    let folder = folder();
-    let token = folder.path().join("token");
-    std::fs::write(&token, "0123456789abcdef\n").unwrap();
-    let mut command = command(folder.path(), "127.0.0.1:0");
-    let mut child = command.args(["--admin", "127.0.0.1:0"]).arg("--admin-token-file").arg(token).spawn().unwrap();
-    let mut line = String::new();
-    BufReader::new(child.stderr.as_mut().unwrap()).read_line(&mut line).unwrap();
-    let address = line.strip_prefix("admin interface on http://").and_then(|line| line.strip_suffix('\n'));
-    let address: SocketAddr = address.expect(&line).parse().unwrap();
-    assert!(get(address, "/metrics").starts_with("HTTP/1.1 401"));
-    let with_token = "/metrics HTTP/1.1\r\nAuthorization: Bearer 0123456789abcdef\r\nX-Rest:";
-    let metrics = get(address, with_token);
-    assert!(metrics.starts_with("HTTP/1.1 200") && metrics.contains("\npartysync_connections 0\n"), "{metrics}");
-    assert!(get(address, "/readyz").ends_with("\r\n\r\nready\n"));
-    signal(&child, "-TERM");
-    assert_eq!(child.wait().unwrap().code(), Some(0));
-}
-
-#[test]
-fn a_second_signal_ends_it_at_once_with_code_130() {
-    for (first, second) in [("-TERM", "-INT"), ("-INT", "-INT"), ("-INT", "-TERM")] {
-        let folder = folder();
-        let (mut child, address) = start(folder.path());
-        // Its client never answers the close, for which the server would wait.
-        let _deaf = open_socket(address);
-        signal(&child, first);
-        let mut line = String::new();
-        BufReader::new(child.stderr.as_mut().unwrap()).read_line(&mut line).unwrap();
-        assert!(line.starts_with("stopping: finishing 1 room, closing "), "{line}");
-        signal(&child, second);
-        assert_eq!(child.wait().unwrap().code(), Some(130), "{first} {second}");
-    }
-}
-
 /// A WebSocket, opened by hand.
 fn open_socket(address: SocketAddr) -> TcpStream {
     let mut tcp = TcpStream::connect(address).unwrap();
@@ -175,19 +120,6 @@ fn what_it_needs_and_lacks_it_says_in_one_line() {
     std::fs::remove_dir_all(folder.path().join("data")).unwrap();
     std::fs::write(folder.path().join("data"), "a file").unwrap();
     assert!(refusal(command(folder.path(), "127.0.0.1:0")).contains("cannot be made"));
-
-    let with_admin = || {
-        let mut command = command(folder.path(), "127.0.0.1:0");
-        command.args(["--admin", "127.0.0.1:0"]).env_remove("PARTYSYNC_ADMIN_TOKEN");
-        command
-    };
-    assert!(refusal(with_admin()).contains("--admin needs a token"));
-    let mut short = with_admin();
-    short.env("PARTYSYNC_ADMIN_TOKEN", "short");
-    assert!(refusal(short).contains("PARTYSYNC_ADMIN_TOKEN: an admin token has at least 16 characters"));
-    let mut no_file = with_admin();
-    no_file.arg("--admin-token-file").arg(folder.path().join("nowhere"));
-    assert!(refusal(no_file).contains("cannot read"));
 
     std::fs::remove_dir_all(folder.path().join("node_modules")).unwrap();
     assert!(refusal(command(folder.path(), "127.0.0.1:0")).contains("run `npm ci` in"));
