@@ -2,6 +2,7 @@
 
 mod down;
 mod envelope;
+mod fields;
 mod up;
 
 pub use down::{Changes, Down, ErrorMessage, Expires, Joined, Later, Left, Patch, Reject, Snapshot, Welcome};

@@ -274,7 +274,7 @@ async fn spec_8_1_what_is_no_leave_leaves_no_room_and_holds_nothing_up() {
     let mut ann = welcomed(&served, LOBBY).await;
     enter(&mut ann, "open/garden", 1).await;
     for bad in [
-        json!({"type": "leave", "room": "open/garden", "number": "x"}),
+        json!({"type": "leave", "room": ["open/garden"]}),
         json!({"type": "leave", "room": "open/garden", "more": nested(64)}),
         json!({"type": "join", "room": "open/garden", "client": "x"}),
     ] {
@@ -283,6 +283,18 @@ async fn spec_8_1_what_is_no_leave_leaves_no_room_and_holds_nothing_up() {
         assert_eq!((&answer["type"], &answer["error"]["code"]), (&json!("error"), &json!("bad_message")), "{bad}");
     }
     ann.send(leave("open/garden")).await;
+    assert_eq!(ann.receive().await, json!({"type": "left", "room": "open/garden"}));
+    enter(&mut ann, "open/garden", 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn spec_8_1_fields_of_other_messages_mean_nothing_on_a_socket_of_several_rooms() {
+    let (served, _) = served().await;
+    let mut ann = welcomed(&served, LOBBY).await;
+    enter(&mut ann, "open/garden", 1).await;
+    ann.send(json!({"type": "ping", "room": ["open/garden"], "text": 5})).await;
+    assert_eq!(ann.receive().await, json!({"type": "pong"}));
+    ann.send(json!({"type": "leave", "room": "open/garden", "number": "x"})).await;
     assert_eq!(ann.receive().await, json!({"type": "left", "room": "open/garden"}));
     enter(&mut ann, "open/garden", 1).await;
 }

@@ -1,6 +1,7 @@
 use std::borrow::Cow;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
 
 /// What a frame from a client is about, for whoever takes frames of several rooms apart. The rest of it is not looked at.
 #[derive(Debug, PartialEq, Eq, Deserialize)]
@@ -8,8 +9,9 @@ pub struct Envelope<'a> {
     /// The message's `type`.
     #[serde(borrow, rename = "type")]
     pub kind: Cow<'a, str>,
-    /// The room that it names, if it names one: `party/room`.
-    #[serde(borrow, default)]
+    /// The room that it names, if it names one: `party/room`. What is no text names none: whether the message has such a field at all, its
+    /// type says (SPEC 8.1).
+    #[serde(borrow, default, deserialize_with = "named")]
     pub room: Option<Cow<'a, str>>,
 }
 
@@ -27,6 +29,14 @@ impl<'a> Envelope<'a> {
     }
 }
 
+/// The room, if that is a text.
+fn named<'de: 'a, 'a, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Cow<'a, str>>, D::Error> {
+    #[derive(Deserialize)]
+    struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+    let room = <&'de RawValue>::deserialize(deserializer)?;
+    Ok(serde_json::from_str::<Name<'de>>(room.get()).ok().map(|Name(name)| name))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -34,14 +44,15 @@ mod tests {
 
     #[test]
     fn spec_8_3_a_frame_says_which_room_it_is_about() {
-        let read = |text| Envelope::read(text).map(|e| (e.kind.into_owned(), e.room.map(Cow::into_owned)));
+        let read = |text: &str| Envelope::read(text).map(|e| (e.kind.into_owned(), e.room.map(Cow::into_owned)));
         let of = |kind: &str, room: Option<&str>| Some((kind.to_owned(), room.map(str::to_owned)));
         assert_eq!(read(r#"{"room":"a/b","more":[{"room":"c/d"}],"type":"leave"}"#), of("leave", Some("a/b")));
         assert_eq!(read(r#"{"type":"leave","room":"a\/b"}"#), of("leave", Some("a/b")));
         assert_eq!(read(r#"{"type":"ping"}"#), of("ping", None));
-        for none in
-            ["", "[]", r#"["leave","a/b"]"#, r#"{"room":"a/b"}"#, r#"{"type":1}"#, r#"{"type":"leave","room":1}"#]
-        {
+        for room in ["1", "null", "[]", r#"{"room":"a/b"}"#, r#""\ud800""#] {
+            assert_eq!(read(&format!(r#"{{"room":{room},"type":"ping"}}"#)), of("ping", None), "{room}");
+        }
+        for none in ["", "[]", r#"["leave","a/b"]"#, r#"{"room":"a/b"}"#, r#"{"type":1}"#] {
             assert_eq!(read(none), None, "{none}");
         }
         // Nobody knows which of the two is meant.

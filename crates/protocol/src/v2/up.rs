@@ -1,9 +1,10 @@
 use std::borrow::Cow;
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{nested_too_deep, present};
+use super::fields::{Fields, Kind};
+use super::nested_too_deep;
 use crate::{ClientId, Cursor, ErrorCode, Token, Version};
 
 /// What a version 2 client sends.
@@ -77,35 +78,6 @@ pub enum Up<'a> {
 #[error("not a message of version 2")]
 pub struct UpError;
 
-/// All fields of all messages: one pass over the text, whatever the order of its keys.
-#[derive(Deserialize)]
-struct Fields<'a> {
-    #[serde(borrow, rename = "type")]
-    kind: Cow<'a, str>,
-    #[serde(borrow, default)]
-    room: Option<Cow<'a, str>>,
-    #[serde(default, deserialize_with = "versions")]
-    versions: Option<Vec<u32>>,
-    #[serde(default)]
-    client: Option<ClientId>,
-    #[serde(default, deserialize_with = "cursor")]
-    cursor: Option<Cursor>,
-    #[serde(default, deserialize_with = "crate::maybe_integer")]
-    born: Option<Version>,
-    #[serde(default)]
-    token: Option<Token>,
-    #[serde(default, deserialize_with = "crate::maybe_integer")]
-    number: Option<u64>,
-    #[serde(borrow, default)]
-    channel: Option<Cow<'a, str>>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    action: Option<&'a RawValue>,
-    #[serde(default, deserialize_with = "crate::maybe_integer")]
-    version: Option<Version>,
-    #[serde(borrow, default)]
-    text: Option<Cow<'a, str>>,
-}
-
 impl<'a> Up<'a> {
     /// Reads a text frame.
     ///
@@ -114,11 +86,10 @@ impl<'a> Up<'a> {
     /// [`UpError`] if it is not one of the messages, lacks a field or nests past
     /// [`limits::JSON_DEPTH`](crate::limits::JSON_DEPTH).
     pub fn parse(text: &'a str) -> Result<Self, UpError> {
-        if !crate::is_object(text) || nested_too_deep(text) {
+        if nested_too_deep(text) {
             return Err(UpError);
         }
-        let fields: Fields<'a> = serde_json::from_str(text).map_err(|_| UpError)?;
-        Self::from_fields(fields).ok_or(UpError)
+        serde_json::from_str::<Fields<'a>>(text).ok().and_then(Self::from_fields).ok_or(UpError)
     }
 
     /// Whether a frame is a `hello`, well-formed or not: then the connection speaks version 2 (SPEC 8.2).
@@ -138,16 +109,18 @@ impl<'a> Up<'a> {
     }
 
     fn from_fields(f: Fields<'a>) -> Option<Self> {
-        Some(match &*f.kind {
-            "hello" => Up::Hello { versions: f.versions? },
-            "join" => Up::Join { room: f.room?, client: f.client?, cursor: f.cursor, born: f.born, token: f.token },
-            "action" => Up::Action { room: f.room?, number: named(f.number?)?, channel: f.channel?, action: f.action? },
-            "have" => Up::Have { room: f.room?, version: f.version?, number: f.number? },
-            "message" => Up::Message { room: f.room?, text: f.text? },
-            "ping" => Up::Ping,
-            "leave" => Up::Leave { room: f.room? },
-            "token" => Up::Token { room: f.room?, token: f.token? },
-            _ => return None,
+        Some(match f.kind {
+            Kind::Hello => Up::Hello { versions: f.versions? },
+            Kind::Join => Up::Join { room: f.room?, client: f.client?, cursor: f.cursor, born: f.born, token: f.token },
+            Kind::Action => {
+                Up::Action { room: f.room?, number: named(f.number?)?, channel: f.channel?, action: f.action? }
+            }
+            Kind::Have => Up::Have { room: f.room?, version: f.version?, number: f.number? },
+            Kind::Message => Up::Message { room: f.room?, text: f.text? },
+            Kind::Ping => Up::Ping,
+            Kind::Leave => Up::Leave { room: f.room? },
+            Kind::Token => Up::Token { room: f.room?, token: f.token? },
+            Kind::Unknown => return None,
         })
     }
 
@@ -189,20 +162,6 @@ impl<'a> Up<'a> {
 /// A number that an action may have (SPEC 6.1).
 fn named(number: u64) -> Option<u64> {
     (1..=crate::MAX_INTEGER.unsigned_abs()).contains(&number).then_some(number)
-}
-
-/// A cursor, which is an object, or null.
-fn cursor<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Cursor>, D::Error> {
-    let Some(raw) = <Option<&RawValue>>::deserialize(deserializer)? else { return Ok(None) };
-    let read = crate::is_object(raw.get()).then(|| serde_json::from_str(raw.get()));
-    read.and_then(Result::ok).map(Some).ok_or_else(|| serde::de::Error::custom("no cursor"))
-}
-
-/// The versions of a `hello` that are ones: who lists another kind of thing beside them may still be understood.
-fn versions<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<u32>>, D::Error> {
-    let listed = <Vec<serde_json::Value>>::deserialize(deserializer)?;
-    let version = |v: serde_json::Value| v.as_u64().and_then(|v| u32::try_from(v).ok());
-    Ok(Some(listed.into_iter().filter_map(version).collect()))
 }
 
 #[cfg(test)]
@@ -252,8 +211,74 @@ mod tests {
             r#"["leave","a/b"]"#,
             r#"{"type":"join","room":"a/b","client":"00000000000000000000000000000000","cursor":[1,2]}"#,
             r#"{"type":"action","room":"a/b","number":1.5,"channel":"c","action":null}"#,
+            r#"{"type":"leave","room":"a/b","type":"leave"}"#,
+            r#"{"type":"leave","room":"a/b","room":"c/d"}"#,
+            r#"{"room":"a/b","room":"c/d","type":"leave"}"#,
         ] {
             assert_eq!(Up::parse(bad).unwrap_err(), UpError, "{bad}");
+        }
+    }
+
+    /// All fields that there are; of what no message has them.
+    const NOT_THEIRS: &str = r#""versions":2,"room":[],"client":3,"cursor":[1],"born":"x","token":{},"number":-1,"channel":null,"action":"\ud800","version":1.5,"text":"\ud800","more":[{}]"#;
+
+    /// The fields of [`NOT_THEIRS`] that a message does not have.
+    fn of_others(own: &[&str]) -> String {
+        let is_other = |field: &&str| !own.iter().any(|name| field.starts_with(&format!("\"{name}\":")));
+        NOT_THEIRS.split(',').filter(is_other).collect::<Vec<_>>().join(",")
+    }
+
+    #[test]
+    fn spec_8_1_fields_of_other_messages_are_unknown_wherever_they_stand() {
+        let join = r#""room":"a/b","client":"00000000000000000000000000000007","cursor":{"version":1,"stamp":2},"born":1,"token":"t""#;
+        for (kind, own, fields) in [
+            ("hello", &["versions"][..], r#""versions":[2]"#),
+            ("join", &["room", "client", "cursor", "born", "token"], join),
+            (
+                "action",
+                &["room", "number", "channel", "action"],
+                r#""room":"a/b","number":4,"channel":"c","action":null"#,
+            ),
+            ("have", &["room", "version", "number"], r#""room":"a/b","version":9,"number":4"#),
+            ("message", &["room", "text"], r#""room":"a/b","text":"\"x""#),
+            ("leave", &["room"], r#""room":"a/b""#),
+            ("token", &["room", "token"], r#""room":"a/b","token":"t""#),
+        ] {
+            let (kind, others) = (format!(r#""type":"{kind}""#), of_others(own));
+            let alone = format!("{{{kind},{fields}}}");
+            assert_eq!(Up::parse(&alone).unwrap().encode(), alone);
+            for text in [
+                format!("{{{kind},{others},{fields}}}"),
+                format!("{{{kind},{fields},{others}}}"),
+                format!("{{{fields},{kind},{others}}}"),
+                format!("{{{others},{others},{fields},{kind}}}"),
+            ] {
+                assert_eq!(Up::parse(&text).map(|up| up.encode()), Ok(alone.clone()), "{text}");
+            }
+        }
+        assert!(Up::is_ping(r#"{"type":"ping","room":1}"#) && Up::is_ping(r#"{"room":1,"type":"ping"}"#));
+    }
+
+    #[test]
+    fn spec_8_1_fields_of_the_message_are_refused_wherever_they_stand() {
+        for (kind, field) in [
+            ("hello", r#""versions":2"#),
+            ("join", r#""cursor":[1,2]"#),
+            ("join", r#""born":"x""#),
+            ("join", r#""token":1"#),
+            ("action", r#""channel":1"#),
+            ("have", r#""version":1.5"#),
+            ("message", r#""text":"\ud800""#),
+            ("leave", r#""room":1"#),
+            ("token", r#""token":{}"#),
+        ] {
+            let name = field.split(':').next().unwrap();
+            let rest = r#""versions":[2],"room":"a/b","client":"00000000000000000000000000000007","cursor":null,"born":1,"token":"t","number":4,"channel":"c","action":0,"version":9,"text":"x""#;
+            let rest: Vec<&str> = rest.split(',').filter(|field| !field.starts_with(name)).collect();
+            let (kind, rest) = (format!(r#""type":"{kind}""#), rest.join(","));
+            for text in [format!("{{{kind},{field},{rest}}}"), format!("{{{field},{rest},{kind}}}")] {
+                assert_eq!(Up::parse(&text).unwrap_err(), UpError, "{text}");
+            }
         }
     }
 
