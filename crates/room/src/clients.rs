@@ -59,6 +59,11 @@ impl Clients {
         }
     }
 
+    /// The last number that was settled of a client, before the open transaction if there is one; 0 if none was, or if that cannot be read.
+    pub(crate) fn last(&self, db: &mut dyn Db, client: ClientId) -> u64 {
+        self.find(db, &ClientName::Numbered(client)).ok().flatten().map_or(0, |client| client.last)
+    }
+
     /// Keeps a client as it is stored.
     pub(crate) fn keep(&mut self, name: ClientName, client: Client) {
         // What is not written yet is nowhere else.

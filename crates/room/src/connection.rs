@@ -77,7 +77,7 @@ impl Protocol {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Joined {
     pub(crate) client: ClientId,
-    /// The highest number whose outcome it has (SPEC 8.15).
+    /// The highest number whose outcome it has, as it said since it joined (SPEC 6.6, 8.15).
     pub(crate) known: u64,
     /// The room's version when it first joined under its id; `None` if that is now.
     pub(crate) born: Option<Version>,
@@ -85,6 +85,8 @@ pub(crate) struct Joined {
     pub(crate) is_newborn: bool,
     /// Whether its snapshot or catch-up was sent, so that patches follow.
     pub(crate) live: bool,
+    /// It has asked to leave in this batch, and is answered what it asked for before. What it sends after that is of nobody in the room.
+    pub(crate) is_leaving: bool,
 }
 
 impl Joined {
@@ -228,6 +230,14 @@ impl Connections {
         }
     }
 
+    /// The client that a connection of version 2 is in the room as.
+    pub(crate) fn joined(&self, id: ConnectionId) -> Option<Joined> {
+        match self.get(id)?.protocol {
+            Protocol::V2 { joined } => joined,
+            _ => None,
+        }
+    }
+
     /// A version 2 socket gets patches from now on, or none any more.
     pub(crate) fn set_joined(&mut self, id: ConnectionId, new: Option<Joined>) {
         if let Some(Connection { protocol: Protocol::V2 { joined }, .. }) = self.get_mut(id) {
@@ -255,6 +265,15 @@ impl Connections {
         };
         let all = &self.all;
         self.v2_listeners.get_or_insert_with(|| all.iter().filter_map(listens).collect()).clone()
+    }
+
+    /// Those of [`v2_listeners`](Self::v2_listeners), as they were once, that have not left since.
+    pub(crate) fn still_listening(&self, listeners: Arc<[ConnectionId]>) -> Arc<[ConnectionId]> {
+        // Mostly they are as they were, and nobody looks.
+        if self.v2_listeners.as_ref().is_some_and(|now| Arc::ptr_eq(now, &listeners)) {
+            return listeners;
+        }
+        listeners.iter().copied().filter(|id| self.joined(*id).is_some_and(|joined| joined.live)).collect()
     }
 
     pub(crate) fn listeners_changed(&mut self) {

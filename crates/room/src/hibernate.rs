@@ -162,7 +162,8 @@ impl<S: SyncServer, D: Db> Room<S, D> {
             Spoken::Greeting => Protocol::Greeting,
             Spoken::V2 => Protocol::V2 { joined: None },
             Spoken::Joined { client, known, born } => {
-                Protocol::V2 { joined: Some(Joined { client, known, born, is_newborn: false, live: true }) }
+                let joined = Joined { client, known, born, is_newborn: false, live: true, is_leaving: false };
+                Protocol::V2 { joined: Some(joined) }
             }
             Spoken::Closing => Protocol::Closing,
         };

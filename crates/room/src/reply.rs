@@ -176,10 +176,14 @@ impl<S: SyncServer, D: Db> Room<S, D> {
         }
     }
 
-    /// One patch for all that the batch changed, to everyone who had joined before it (SPEC 8.23).
+    /// One patch for all that the batch changed, to everyone who had joined before it and is still there (SPEC 8.23).
     fn send_patch(&self, to: Arc<[ConnectionId]>, before: Cursor, ran: &[Ran], effects: &mut Vec<Effect>) {
         let after = self.head.cursor;
-        if after == before || to.is_empty() {
+        if after == before {
+            return;
+        }
+        let to = self.connections.still_listening(to);
+        if to.is_empty() {
             return;
         }
         let changes = ran.iter().flat_map(|r| &r.made).flat_map(|m| &m.changes);
@@ -421,7 +425,10 @@ impl<S: SyncServer, D: Db> Room<S, D> {
                 let is_newborn = born.is_none();
                 // From now on it may be dropped, however long it stays.
                 let born = Some(born.unwrap_or(version));
-                self.connections.set_joined(to, Some(Joined { client, known: 0, born, is_newborn, live: true }));
+                // What it said behind its `join`, in the same batch.
+                let known = self.connections.joined(to).filter(|joined| joined.client == client).map_or(0, |j| j.known);
+                let joined = Joined { client, known, born, is_newborn, live: true, is_leaving: false };
+                self.connections.set_joined(to, Some(joined));
                 effects.extend(frames.into_iter().map(|frame| Effect::Send { to, frame }));
             }
             Err(error) => {

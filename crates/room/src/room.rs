@@ -283,7 +283,7 @@ impl<S: SyncServer, D: Db> Room<S, D> {
                 admit(connection, info, &admission, works);
                 self.text(connection, text, works)
             }
-            _ if joined.is_none() => self.text(connection, text, works),
+            _ if joined.is_none_or(|joined| joined.is_leaving) => self.text(connection, text, works),
             // What it has asked for is somebody's: it does not become another's.
             Ok(_) => self.put_out(connection, ErrorCode::NotAllowed.into()),
             Err(error) if error.fault == Fault::Client => self.put_out(connection, error),
@@ -399,12 +399,12 @@ impl<S: SyncServer, D: Db> Room<S, D> {
         else {
             return Reply::None;
         };
-        let in_room = **room == *self.name.address();
+        let in_room = **room == *self.name.address() && !joined.is_some_and(|joined| joined.is_leaving);
         match (up, joined) {
             (v2::Up::Join { client, cursor, born, .. }, joined) => {
                 // One that is live and joins again still gets what it asked for before.
                 let live = joined.is_some_and(|joined| joined.live);
-                *joined = Some(Joined { client, known: 0, born, is_newborn: born.is_none(), live });
+                *joined = Some(Joined { client, known: 0, born, is_newborn: born.is_none(), live, is_leaving: false });
                 Reply::Join { connection, client, cursor, born }
             }
             (v2::Up::Action { number, channel, action, .. }, Some(joined)) if in_room => {
@@ -426,13 +426,18 @@ impl<S: SyncServer, D: Db> Room<S, D> {
                 Reply::Action { connection, work: works.len() - 1, reply: ActionReply::V2 { number } }
             }
             (v2::Up::Have { version, number, .. }, Some(joined)) if in_room => {
-                joined.known = joined.known.max(number);
+                // What is not settled yet nobody has: believed, it would be forgotten as soon as it is (SPEC 6.6).
+                let settled = self.clients.last(&mut self.db, joined.client);
+                joined.known = joined.known.max(number.min(settled));
                 Reply::Has(connection, version)
             }
             (v2::Up::Message { text, .. }, Some(_)) if in_room => {
                 lifecycle::ask(works, Hook::Message(connection, Received::Text(text.into_owned())))
             }
-            (v2::Up::Leave { .. }, Some(_)) if in_room => Reply::Leave(connection, None),
+            (v2::Up::Leave { .. }, Some(joined)) if in_room => {
+                joined.is_leaving = true;
+                Reply::Leave(connection, None)
+            }
             // There is no door that would ask for it.
             (v2::Up::Token { .. }, Some(_)) if in_room => Reply::None,
             (
@@ -455,7 +460,7 @@ impl<S: SyncServer, D: Db> Room<S, D> {
         else {
             return None;
         };
-        if *room != *self.name.address() {
+        if joined.is_leaving || *room != *self.name.address() {
             return None;
         }
         let Joined { client, known, .. } = *joined;

@@ -28,7 +28,7 @@ fn join(connection: u64) -> Event {
 }
 
 fn put(connection: u64, number: u64) -> Event {
-    let action = json!({"type": "put", "payload": {"id": number.to_string(), "slug": null, "name": ""}});
+    let action = json!({"type": "put", "payload": {"id": format!("{connection}-{number}"), "slug": null, "name": ""}});
     let put = json!({"type": "action", "room": ROOM, "number": number, "channel": "items", "action": action});
     frame(connection, &put)
 }
@@ -100,8 +100,9 @@ fn spec_8_32_a_further_room_needs_no_hello_and_is_left_for_good() {
     assert_eq!(types(&world, 1)[0], "joined", "no welcome");
     // What it asked for before it left is answered.
     world.handle(vec![put(1, 2), leave(1), put(1, 3)]);
-    assert_eq!(types(&world, 1), ["ack", "patch"]);
+    assert_eq!(types(&world, 1), ["ack"]);
     assert_eq!(last_of(&world, 1), Some(json!({"type": "left", "room": ROOM})));
+    assert_eq!(world.version(), 2, "what it asked for after that is not run");
     world.handle(vec![join(1), put(1, 3), Event::text(ConnectionId(1), "nonsense")]);
     assert_eq!(world.sent_to(1), Vec::<Json>::new(), "nothing that it sends counts any more");
     world.handle(vec![Event::closed(ConnectionId(1)), opened(2, true), join(2)]);
@@ -119,6 +120,31 @@ fn spec_8_32_a_further_room_is_left_for_good_by_who_slept_too() {
     assert_eq!((last_of(&world, 2), types(&world, 2)), (None, vec!["left".to_owned()]));
     world.handle(vec![join(2)]);
     assert_eq!(types(&world, 2)[0], "joined");
+}
+
+#[test]
+fn spec_8_3_who_has_left_a_room_is_sent_nothing_more_of_it_and_has_nothing_run() {
+    let mut world = World::new();
+    world.handle(vec![opened(1, false), hello(1), join(1), opened(2, false), hello(2), join(2)]);
+    // All in one batch, with a change of somebody else.
+    world.handle(vec![put(1, 1), leave(1), put(1, 2), leave(1), put(2, 1)]);
+    assert_eq!(types(&world, 1), ["ack", "left", "error", "error"]);
+    assert_eq!(world.sent_to(1)[2]["error"]["code"], "not_joined");
+    assert_eq!((types(&world, 2), world.version()), (vec!["ack".to_owned(), "patch".to_owned()], 2));
+    // Who comes back in the batch is in the room.
+    world.handle(vec![join(1), put(1, 2), leave(1), join(1), put(1, 3), put(2, 2)]);
+    let sent = types(&world, 1);
+    let left = sent.iter().position(|kind| kind == "left").unwrap();
+    assert_eq!((&*sent[left + 1], &*sent[sent.len() - 1]), ("joined", "ack"), "its snapshot holds the rest");
+    assert_eq!(world.version(), 5);
+    // So is one that wanted to be another client, and was put out for that.
+    let client = ClientId::from_random([2; 16]);
+    let ann = ConnectionInfo { identity: Some("ann".to_owned()), ..ConnectionInfo::default() };
+    let stolen = v2::Up::Join { room: ROOM.into(), client, cursor: None, born: None, token: None };
+    let opened_by_ann = Event::OpenedV2 { connection: ConnectionId(3), info: ann, is_further: false };
+    world.handle(vec![opened_by_ann, hello(3), join(3)]);
+    world.handle(vec![Event::text(ConnectionId(3), stolen.encode()), put(2, 3)]);
+    assert_eq!(types(&world, 3), ["left"]);
 }
 
 #[test]

@@ -112,12 +112,56 @@ fn spec_6_6_outcomes_are_kept_until_the_client_has_them_and_1_000_numbers_back()
     send(&mut world, &mut mirror, events);
     assert_eq!(mirror.settled, [(1, Err("outcome_forgotten".to_owned())), (2, Err("rejected".to_owned()))]);
     mirror.settled.clear();
-    let have = Event::text(mirror.connection, v2::Up::Have { room: ROOM.into(), version: 0, number: 900 }.encode());
-    let events = vec![have, reject(&mirror, count + 1), reject(&mirror, 900), reject(&mirror, 901)];
+    let events = vec![have(&mirror, 900), reject(&mirror, count + 1), reject(&mirror, 900), reject(&mirror, 901)];
     send(&mut world, &mut mirror, events);
     assert_eq!(mirror.settled[1..], [(900, Err("outcome_forgotten".to_owned())), (901, Err("rejected".to_owned()))]);
     let kept = world.query("SELECT min(number), count(*) FROM _reject");
     assert_eq!(kept, [[json!(901), json!(count + 1 - 900)]]);
+}
+
+fn have(mirror: &Mirror, number: u64) -> Event {
+    Event::text(mirror.connection, v2::Up::Have { room: ROOM.into(), version: 0, number }.encode())
+}
+
+#[test]
+fn spec_6_6_what_is_settled_after_a_have_is_kept_however_high_its_number() {
+    let (mut world, mut mirror) = joined();
+    let reject = |m: &Mirror, n| m.action(n, "reject", Json::Null);
+    // In one batch with what settles 2 and 3, which nobody has heard of yet; and again between the two.
+    let first = reject(&mirror, 1);
+    send(&mut world, &mut mirror, vec![first]);
+    let events = vec![have(&mirror, 9), reject(&mirror, 2), have(&mirror, 2), reject(&mirror, 3), reject(&mirror, 4)];
+    send(&mut world, &mut mirror, events);
+    mirror.settled.clear();
+    let again = (1..=4).map(|n| reject(&mirror, n)).collect();
+    send(&mut world, &mut mirror, again);
+    let rejected = |n| (n, Err("rejected".to_owned()));
+    assert_eq!(mirror.settled, [(1, Err("outcome_forgotten".to_owned())), rejected(2), rejected(3), rejected(4)]);
+    assert_eq!(world.query("SELECT min(number), count(*) FROM _reject"), [[json!(2), json!(3)]]);
+}
+
+#[test]
+fn spec_6_6_a_have_counts_with_the_next_number_that_is_settled_on_its_connection() {
+    let (mut world, mut mirror) = joined();
+    let reject = |m: &Mirror, n| m.action(n, "reject", Json::Null);
+    let kept = |world: &mut World| world.query("SELECT number FROM _reject ORDER BY number");
+    let first = vec![reject(&mirror, 1), reject(&mirror, 2)];
+    send(&mut world, &mut mirror, first);
+    // It is not written down alone, and not again.
+    let events = vec![have(&mirror, 1), reject(&mirror, 1)];
+    send(&mut world, &mut mirror, events);
+    assert_eq!(kept(&mut world), [[json!(1)], [json!(2)]]);
+    // What was said before a `join` is gone with it; what comes behind it counts, in the same batch too.
+    let join = v2::Up::Join { room: ROOM.into(), client: mirror.client, cursor: None, born: mirror.born, token: None };
+    let join = Event::text(mirror.connection, join.encode());
+    let events = vec![join.clone(), reject(&mirror, 3)];
+    send(&mut world, &mut mirror, events);
+    assert_eq!(kept(&mut world), [[json!(1)], [json!(2)], [json!(3)]]);
+    let events = vec![join, have(&mirror, 2)];
+    send(&mut world, &mut mirror, events);
+    let next = mirror.action(4, "put", item("a"));
+    send(&mut world, &mut mirror, vec![next]);
+    assert_eq!(kept(&mut world), [[json!(3)]]);
 }
 
 #[test]
