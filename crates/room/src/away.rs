@@ -1,6 +1,6 @@
 //! Version 1 connections that are gone and may come back, and what is known to have arrived there (SPEC 12.11).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use partysync_model::{Db, DbError, Verdict};
@@ -9,6 +9,7 @@ use partysync_protocol::{Millis, Version};
 
 use crate::ConnectionInfo;
 use crate::channel::{self, ChannelTable};
+use crate::sorted::SortedMap;
 use crate::store::{self, StoredAway};
 
 /// What is known to have arrived: everything of these channels, a bit each, up to this version.
@@ -36,7 +37,7 @@ impl Arrival {
 pub(crate) struct Away {
     all: HashMap<Arc<str>, Gone>,
     /// Their names, in the order in which they went.
-    order: BTreeMap<u64, Arc<str>>,
+    order: SortedMap<u64, Arc<str>>,
     last: u64,
     /// The table has some, or had when it was read.
     is_stored: bool,

@@ -1,10 +1,11 @@
 //! Clients that have sent actions, as a room remembers them between its steps (SPEC 6).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use partysync_model::{Db, DbError};
 use partysync_protocol::{ClientId, Millis, Version, limits};
 
+use crate::sorted::SortedMap;
 use crate::store::{self, Client};
 
 /// Clients whose numbers are kept in memory. Past it the memory is emptied and fills again from the table.
@@ -37,7 +38,7 @@ pub(crate) struct Clients {
     known: HashMap<ClientName, Client>,
     /// Those whose numbers were settled in the open transaction and are not written yet, by their handles: a client is written once a
     /// group, however many of its actions are in it.
-    unsaved: BTreeMap<i64, Client>,
+    unsaved: SortedMap<i64, Client>,
 }
 
 impl Clients {

@@ -1,12 +1,13 @@
 //! What a room knows of each socket.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use partysync_protocol::{ClientId, Millis, Version, limits};
 
 use crate::away::Arrival;
+use crate::sorted::SortedMap;
 use crate::{ConnectionId, ConnectionInfo};
 
 /// A socket.
@@ -99,9 +100,9 @@ impl Joined {
 /// All sockets of the room, and who listens to what.
 #[derive(Debug, Default)]
 pub(crate) struct Connections {
-    all: BTreeMap<ConnectionId, Connection>,
+    all: SortedMap<ConnectionId, Connection>,
     /// Those with a `_pk`, by its hash.
-    keys: BTreeSet<(u64, ConnectionId)>,
+    keys: SortedMap<(u64, ConnectionId), ()>,
     /// Who gets a channel's version 1 updates, by the channel's index; made when it is needed.
     v1_listeners: Vec<Option<Arc<[ConnectionId]>>>,
     /// Who gets none of them, as long as others are told of a batch: its catch-up has what is in them.
@@ -109,7 +110,7 @@ pub(crate) struct Connections {
     /// Who gets patches.
     v2_listeners: Option<Arc<[ConnectionId]>>,
     /// Those of which something may have changed, if somebody wants to know.
-    touched: Option<BTreeSet<ConnectionId>>,
+    touched: Option<Vec<ConnectionId>>,
 }
 
 impl Connections {
@@ -135,14 +136,14 @@ impl Connections {
     /// A socket that the room had before it left memory.
     pub(crate) fn restore(&mut self, id: ConnectionId, connection: Connection) {
         if let Some(key) = connection.info.key.as_deref().filter(|key| !key.is_empty()) {
-            self.keys.insert((hash(key), id));
+            self.keys.insert((hash(key), id), ());
         }
         self.touch(id);
         self.all.insert(id, connection);
         self.listeners_changed();
     }
 
-    pub(crate) fn take_all(&mut self) -> BTreeMap<ConnectionId, Connection> {
+    pub(crate) fn take_all(&mut self) -> SortedMap<ConnectionId, Connection> {
         self.keys.clear();
         std::mem::take(&mut self.all)
     }
@@ -152,7 +153,8 @@ impl Connections {
     pub(crate) fn siblings(&self, id: ConnectionId, at_most: usize) -> Vec<ConnectionId> {
         let Some(info) = self.all.get(&id).map(|c| &c.info) else { return Vec::new() };
         let Some(key) = info.key.as_deref().map(hash) else { return Vec::new() };
-        let same_key = self.keys.range((key, ConnectionId(0))..=(key, ConnectionId(u64::MAX))).map(|(_, id)| *id);
+        let same_key = self.keys.iter_from((key, ConnectionId(0))).map(|(at, ())| *at);
+        let same_key = same_key.take_while(|(other, _)| *other == key).map(|(_, id)| id);
         let is_sibling = |other: &ConnectionId| {
             *other != id
                 && self.all.get(other).is_some_and(|c| {
@@ -174,13 +176,13 @@ impl Connections {
     }
 
     /// Those of which something may have changed since this was last asked. Nothing is noted until it is asked for the first time.
-    pub(crate) fn take_touched(&mut self) -> BTreeSet<ConnectionId> {
-        self.touched.replace(BTreeSet::new()).unwrap_or_default()
+    pub(crate) fn take_touched(&mut self) -> Vec<ConnectionId> {
+        self.touched.replace(Vec::new()).unwrap_or_default()
     }
 
     fn touch(&mut self, id: ConnectionId) {
         if let Some(touched) = &mut self.touched {
-            touched.insert(id);
+            touched.push(id);
         }
     }
 

@@ -1,6 +1,5 @@
 //! How a room leaves memory while its sockets stay open, and how it finds them again (P12).
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use partysync_model::{Db, DbError};
@@ -13,6 +12,7 @@ use crate::connection::{Connection, Joined, Protocol};
 use crate::event::{ConnectionId, Frame};
 use crate::reply::Reply;
 use crate::sockets::Member;
+use crate::sorted::SortedMap;
 use crate::{ConnectionInfo, Room, SyncServer, store};
 
 /// All that a room has to know of a socket when it wakes, for the home to keep meanwhile.
@@ -135,11 +135,13 @@ impl<S: SyncServer, D: Db> Room<S, D> {
     pub fn touched(&mut self) -> Vec<ConnectionId> {
         let mut touched = self.connections.take_touched();
         touched.extend(self.members.take_touched());
-        touched.into_iter().collect()
+        touched.sort_unstable();
+        touched.dedup();
+        touched
     }
 
     /// Writes down who is away, and all who are there, for they may be gone when the room is back.
-    fn keep_away(&mut self, there: &BTreeMap<ConnectionId, Connection>, channels: &[ChannelTable]) {
+    fn keep_away(&mut self, there: &SortedMap<ConnectionId, Connection>, channels: &[ChannelTable]) {
         // Only what is on disk can be believed: there it stays as it was, which is less, or nothing.
         if self.must_reopen {
             return;

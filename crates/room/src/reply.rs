@@ -1,6 +1,6 @@
 //! What leaves the room, made from what is durable.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use partysync_model::{Db, DbError, Origin, Value, push_row, push_tombstone, push_value};
@@ -539,7 +539,7 @@ fn patch<'c>(
     changes: impl DoubleEndedIterator<Item = &'c Change>,
 ) -> Frame {
     let mut seen = HashSet::new();
-    let mut lists: BTreeMap<usize, (String, String)> = BTreeMap::new();
+    let mut lists = vec![(String::new(), String::new()); channels.len()];
     for Change { channel, id, row } in changes.rev() {
         let mut key = String::new();
         // The step checked that the id can travel.
@@ -547,7 +547,7 @@ fn patch<'c>(
         if !seen.insert((*channel, key.clone())) {
             continue;
         }
-        let (puts, deletes) = lists.entry(*channel).or_default();
+        let (puts, deletes) = &mut lists[*channel];
         let (list, entry) = match row {
             Some(row) => (puts, row),
             None => (deletes, &key),
@@ -556,7 +556,8 @@ fn patch<'c>(
         list.push_str(entry);
     }
     let changes =
-        lists.iter().map(|(i, (puts, deletes))| (channels[*i].name.as_str(), puts.as_str(), deletes.as_str()));
+        channels.iter().zip(&lists).map(|(channel, (puts, deletes))| (&*channel.name, puts.as_str(), deletes.as_str()));
+    let changes = changes.filter(|(_, puts, deletes)| !puts.is_empty() || !deletes.is_empty());
     v2::patch(room, from, to, changes).into()
 }
 

@@ -1,13 +1,12 @@
 //! Snapshots as they are sent, so that many who join cost one encoding.
 
-use std::collections::BTreeMap;
-
 use partysync_model::{Db, DbError};
 use partysync_protocol::v2::SnapshotText;
 use partysync_protocol::{Cursor, Millis, Version, limits};
 
 use crate::event::Frame;
 use crate::reply::read_live;
+use crate::sorted::SortedMap;
 use crate::step::Ran;
 use crate::{Room, SyncServer};
 
@@ -28,11 +27,11 @@ pub(crate) struct Snapshots {
 pub(crate) struct V1 {
     version: Version,
     /// The answer to a full sync.
-    pub(crate) full: BTreeMap<usize, Frame>,
+    pub(crate) full: SortedMap<usize, Frame>,
     /// All of a channel's tombstones, as they follow such an answer; `None` if there are none.
-    pub(crate) dead: BTreeMap<usize, Option<Frame>>,
+    pub(crate) dead: SortedMap<usize, Option<Frame>>,
     /// All of both as one update, for those of whom nothing is known; `None` if there is nothing.
-    pub(crate) all: BTreeMap<usize, Option<Frame>>,
+    pub(crate) all: SortedMap<usize, Option<Frame>>,
 }
 
 /// A snapshot that outlives changes (SPEC 8.36).

@@ -1,7 +1,6 @@
 //! What an app sees of its room's sockets, and what it does with them.
 
 use std::cell::{Ref, RefCell};
-use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -11,6 +10,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::hibernate::kept_bytes;
+use crate::sorted::SortedMap;
 use crate::{ConnectionId, ConnectionInfo};
 
 /// The longest reason that fits a WebSocket's close frame.
@@ -239,14 +239,14 @@ pub(crate) struct Members(RefCell<State>);
 
 #[derive(Default)]
 struct State {
-    all: BTreeMap<ConnectionId, Member>,
+    all: SortedMap<ConnectionId, Member>,
     /// What members were before they were changed, oldest first.
     before: Vec<(ConnectionId, Option<Member>)>,
     /// What the step has sent so far.
     sent: Vec<Sent>,
     sent_bytes: usize,
     /// See [`Connections::take_touched`](crate::connection::Connections::take_touched).
-    touched: Option<BTreeSet<ConnectionId>>,
+    touched: Option<Vec<ConnectionId>>,
 }
 
 /// A socket that the app has seen.
@@ -355,8 +355,8 @@ impl Members {
     }
 
     /// As of [`Connections`](crate::connection::Connections::take_touched).
-    pub(crate) fn take_touched(&self) -> BTreeSet<ConnectionId> {
-        self.0.borrow_mut().touched.replace(BTreeSet::new()).unwrap_or_default()
+    pub(crate) fn take_touched(&self) -> Vec<ConnectionId> {
+        self.0.borrow_mut().touched.replace(Vec::new()).unwrap_or_default()
     }
 
     /// What the step sent.

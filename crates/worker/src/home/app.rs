@@ -1,11 +1,10 @@
 //! What a worker is made of.
 
 use std::cell::OnceCell;
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use partysync_model::ActionError;
-use partysync_room::{Admission, Applied, Attempt, Join, Origins, OutboxItem, Refusal, SyncServer};
+use partysync_room::{Admission, Applied, Attempt, Join, Origins, OutboxItem, Refusal, SortedMap, SyncServer};
 use worker::{Env, console_error};
 
 use super::door::Door;
@@ -24,7 +23,7 @@ pub struct App {
     pub(crate) prefix: String,
     pub(crate) token_param: String,
     pub(crate) origins: Origins,
-    pub(crate) parties: BTreeMap<String, Party>,
+    pub(crate) parties: SortedMap<String, Party>,
 }
 
 /// A kind of room.
@@ -44,7 +43,7 @@ impl Default for App {
             prefix: "/parties".to_owned(),
             token_param: "token".to_owned(),
             origins: Origins::default(),
-            parties: BTreeMap::new(),
+            parties: SortedMap::new(),
         }
     }
 }
@@ -55,13 +54,17 @@ impl App {
         Self::default()
     }
 
+    pub(crate) fn find(&self, party: &str) -> Option<&Party> {
+        self.parties.iter().find(|(name, _)| **name == party).map(|(_, party)| party)
+    }
+
     /// Adds a kind of room: its name in URLs, and what makes the app's value of a room.
     pub fn party<S, F>(mut self, name: impl Into<String>, make: F) -> Self
     where
         S: SyncServer + 'static,
         F: Fn() -> S + Clone + Send + 'static,
     {
-        self.parties.entry(name.into()).or_default().open = Some(party::party(make));
+        self.parties.or_default(name.into()).open = Some(party::party(make));
         self
     }
 
@@ -91,7 +94,7 @@ impl App {
     where
         A: Future<Output = Result<Admission, Refusal>> + 'static,
     {
-        self.parties.entry(party.into()).or_default().connect = Some(Door::new(ask));
+        self.parties.or_default(party.into()).connect = Some(Door::new(ask));
         self
     }
 
@@ -101,7 +104,7 @@ impl App {
     where
         A: Future<Output = Result<Admission, Refusal>> + 'static,
     {
-        self.parties.entry(party.into()).or_default().request = Some(Door::new(ask));
+        self.parties.or_default(party.into()).request = Some(Door::new(ask));
         self
     }
 
@@ -126,7 +129,7 @@ impl App {
     where
         P: Future<Output = Result<Option<serde_json::Value>, ActionError>> + 'static,
     {
-        self.parties.entry(party.into()).or_default().hooks.before = Some(Before::new(prepare));
+        self.parties.or_default(party.into()).hooks.before = Some(Before::new(prepare));
         self
     }
 
@@ -140,7 +143,7 @@ impl App {
         T: Future<Output = Result<(), E>> + 'static,
         E: std::fmt::Display,
     {
-        self.parties.entry(party.into()).or_default().hooks.after = Some(After::new(tell));
+        self.parties.or_default(party.into()).hooks.after = Some(After::new(tell));
         self
     }
 
@@ -154,7 +157,7 @@ impl App {
         D: Future<Output = Result<(), E>> + 'static,
         E: std::fmt::Display,
     {
-        self.parties.entry(party.into()).or_default().hooks.outbox = Some(Courier::new(deliver));
+        self.parties.or_default(party.into()).hooks.outbox = Some(Courier::new(deliver));
         self
     }
 

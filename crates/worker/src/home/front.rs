@@ -112,7 +112,7 @@ pub(crate) fn share(response: &Response, headers: OriginHeaders) -> Result<()> {
 async fn admit(app: &App, request: &Request) -> std::result::Result<(String, Option<Admission>), No> {
     let target = Target::of(request);
     let address = target.address(&app.prefix).map_err(No::Nowhere)?;
-    let party = app.parties.get(address.room.party()).filter(|party| party.open.is_some());
+    let party = app.find(address.room.party()).filter(|party| party.open.is_some());
     let party = party.ok_or_else(|| No::Nowhere(Refusal::new(400, "There is no such party.")))?;
     let is_socket = is_socket(request).unwrap_or_default();
     if is_socket {

@@ -215,7 +215,7 @@ impl Question {
     /// Asks the app. With whom the socket is from now on, if that is another.
     pub(crate) async fn ask(self, app: Rc<App>, room: RoomName, places: Rc<Places>) -> (Event, Option<Renewed>) {
         let Question { connection, text, asks } = self;
-        let party = app.parties.get(room.party());
+        let party = app.find(room.party());
         let door = party.and_then(|party| party.connect.as_ref());
         let (vetted, renewed) = match (asks, party, door) {
             (Asks::Before(attempt), Some(party), _) => {

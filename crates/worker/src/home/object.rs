@@ -124,7 +124,7 @@ impl Inner {
             Ok(address) => address,
             Err(refusal) => return refused(&refusal),
         };
-        let Some(party) = app.parties.get(address.room.party()) else {
+        let Some(party) = app.find(address.room.party()) else {
             return refused(&partysync_room::Refusal::new(400, "There is no such party."));
         };
         let door = if is_socket { &party.connect } else { &party.request };

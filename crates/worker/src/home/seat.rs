@@ -62,7 +62,7 @@ impl Seat {
     pub(crate) fn restore(socket: Socket) -> Option<Self> {
         let bytes = socket.kept().ok()?.dyn_into::<Uint8Array>().ok()?.to_vec();
         let Attached { state, opened, quiet_over, lag, until, spoken, notice, handshake } =
-            serde_json::from_slice(&bytes).ok()?;
+            serde_json::from_str(std::str::from_utf8(&bytes).ok()?).ok()?;
         let reader = Reader::lagging(lag);
         let info = state.info();
         let admission = Admission::restored(info.identity.clone(), info.data.clone(), until);

@@ -1,13 +1,12 @@
 //! The room in memory, and what is carried out of what it says.
 
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use js_sys::JsString;
 use partysync_model::{Db, Origin, Value};
 use partysync_protocol::v2::{self, Up};
 use partysync_protocol::{ErrorCode, Millis, limits};
-use partysync_room::{ConnectionId, Effect, Event, Input, RequestId, RoomName};
+use partysync_room::{ConnectionId, Effect, Event, Input, RequestId, RoomName, SortedMap};
 use wasm_bindgen::JsCast;
 use worker::{WebSocketRequestResponsePair, console_error};
 
@@ -22,7 +21,7 @@ pub(super) struct Desk {
     /// The room, if it is in memory.
     pub(super) room: Option<Box<dyn AnyRoom>>,
     pub(super) name: Option<RoomName>,
-    pub(super) seats: BTreeMap<ConnectionId, Seat>,
+    pub(super) seats: SortedMap<ConnectionId, Seat>,
     pub(super) last_id: u64,
     pub(super) last_request: u64,
     /// When the room wants to be woken.
@@ -34,7 +33,7 @@ pub(super) struct Desk {
     /// Of hooks before actions.
     pub(super) places: Rc<Places>,
     /// Answers to requests, to be taken in the same event.
-    pub(super) responses: BTreeMap<RequestId, partysync_room::Response>,
+    pub(super) responses: SortedMap<RequestId, partysync_room::Response>,
 }
 
 impl Desk {
@@ -42,14 +41,14 @@ impl Desk {
         Desk {
             room: None,
             name: None,
-            seats: BTreeMap::new(),
+            seats: SortedMap::new(),
             last_id: 0,
             last_request: 0,
             wakes_at: None,
             alarm: None,
             is_alarm_stale: true,
             places: Rc::new(Places::new(limits::HOOKS_WAITING)),
-            responses: BTreeMap::new(),
+            responses: SortedMap::new(),
         }
     }
 
@@ -71,7 +70,7 @@ impl Desk {
             return Err(failed(&"nothing was ever stored here", ErrorCode::StorageFailed));
         };
         let app = object.app();
-        let Some(open) = app.parties.get(name.party()).and_then(|party| party.open.as_ref()) else {
+        let Some(open) = app.find(name.party()).and_then(|party| party.open.as_ref()) else {
             return Err(failed(&format!("{name}: the app has no such party any more"), ErrorCode::AppError));
         };
         let mut room = open(db, name.clone(), input()).map_err(|e| failed(&format!("{name}: {e}"), e.code()))?;

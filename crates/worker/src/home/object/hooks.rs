@@ -48,7 +48,7 @@ impl Inner {
         let app = self.app();
         let mut desk = self.desk.borrow_mut();
         let name = desk.name.clone()?;
-        let party = app.parties.get(name.party())?;
+        let party = app.find(name.party())?;
         let seat = desk.seats.get_mut(&connection)?;
         let known = |gate: &Gate| (gate.handshake.is_some(), gate.has_spoken);
         let before = known(&seat.gate);
@@ -65,14 +65,14 @@ impl Inner {
         let app = self.app();
         let (room, version) = (applied.room.clone(), applied.version);
         let place = {
-            let after = app.parties.get(room.party()).and_then(|party| party.hooks.after.as_ref());
+            let after = app.find(room.party()).and_then(|party| party.hooks.after.as_ref());
             after.and_then(|after| after.places.take())
         };
         let Some(place) = place else {
             return console_error!("{room}: as many hooks run after actions as may: version {version} is left out");
         };
         self.later(Box::pin(async move {
-            let after = app.parties.get(room.party()).and_then(|party| party.hooks.after.as_ref());
+            let after = app.find(room.party()).and_then(|party| party.hooks.after.as_ref());
             if let Some(after) = after
                 && let Err(error) = after.tell(applied).await
             {
@@ -87,7 +87,7 @@ impl Inner {
         let (app, inner) = (self.app(), Rc::clone(self));
         self.later(Box::pin(async move {
             let key = item.key.clone();
-            let courier = app.parties.get(&party).and_then(|party| party.hooks.outbox.as_ref());
+            let courier = app.find(&party).and_then(|party| party.hooks.outbox.as_ref());
             let delivered = match courier {
                 Some(courier) => courier.deliver(item).await,
                 None => Err("the party has no on_outbox: the item waits for one".to_owned()),
