@@ -5,7 +5,7 @@ const TYPES = { html: "text/html", css: "text/css", js: "text/javascript" };
 export default {
   async fetch(request, env) {
     const { pathname } = new URL(request.url);
-    if (pathname.startsWith("/parties/")) return env.ROOMS.fetch(request);
+    if (/^\/(parties|admin)\//.test(pathname)) return env.ROOMS.fetch(request);
     const path = pathname === "/" ? "/index.html" : pathname;
     const file = await env.FILES.fetch(new URL(path, "http://files"));
     const type = TYPES[path.split(".").at(-1)];

@@ -20,6 +20,8 @@ export class Server {
   name;
   /** Such as 127.0.0.1:4711. */
   host;
+  /** Where the admin routes are, if there are any. */
+  admin;
   stderr = "";
   #process;
   #gone;
@@ -109,6 +111,7 @@ export class Server {
     this.#gone = new Promise((resolve) => started.once("close", resolve));
     try {
       this.host = await this.#ready();
+      if (this.name === "worker") this.admin = `http://${this.host}/admin`;
     } catch (error) {
       await this.kill();
       throw error;
@@ -126,6 +129,7 @@ export class Server {
       this.#gone.then((code) => fail(`exited with ${code} before it listened`));
       createInterface({ input: this.#process.stdout }).on("line", (line) => {
         // Ours says it in words, workerd as JSON.
+        this.admin = /^admin on (.*)$/.exec(line)?.[1] ?? this.admin;
         const port = /^listening on http:\/\/127\.0\.0\.1:(\d+)$|"event":"listen".*"port":(\d+)/.exec(line);
         if (port === null) return;
         clearTimeout(timer);

@@ -15,5 +15,8 @@ const worker :Workerd.Worker = (
   compatibilityDate = "2026-11-01",
   durableObjectNamespaces = [(className = "Room", uniqueKey = "rooms", enableSql = true)],
   durableObjectStorage = (localDisk = "disk"),
-  bindings = [(name = "ROOMS", durableObjectNamespace = "Room")],
+  bindings = [
+    (name = "ROOMS", durableObjectNamespace = "Room"),
+    (name = "ADMIN_TOKEN", text = "0123456789abcdef"),
+  ],
 );

@@ -41,6 +41,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("partysync-bench", &["partysync"]),
+    ("partysync-cli", &[]),
     ("partysync-compat", &["partysync", "partysync-compat-app"]),
     ("partysync-compat-app", &["partysync"]),
     ("partysync-compat-worker", &["partysync", "partysync-compat-app"]),

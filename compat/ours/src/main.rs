@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use clap::Parser;
-use partysync::{Import, Server, stop_signal};
+use partysync::{AdminToken, Import, Server, stop_signal};
 use partysync_compat_app::{Chat, Todos, deliver, prepare, tell, who_is};
 use tokio::net::TcpListener;
 
@@ -22,6 +22,9 @@ struct Options {
     /// Origins whose pages may come in; without this those of any.
     #[arg(long, value_name = "ORIGIN", num_args = 1..)]
     origins: Vec<String>,
+    /// Serves the admin interface, with this token.
+    #[arg(long, value_name = "TOKEN")]
+    admin: Option<String>,
     /// A Durable Object's file, to be the room `imported` before anything is served.
     #[arg(long, value_name = "FILE")]
     import: Option<PathBuf>,
@@ -54,6 +57,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let server = server.build()?;
     if let Some(file) = options.import {
         server.import(Import::durable_object("todos", "imported", file)).await?;
+    }
+    if let Some(token) = options.admin {
+        let (admin, token) = (TcpListener::bind("127.0.0.1:0").await?, AdminToken::new(&token)?);
+        writeln!(io::stdout(), "admin on http://{}", admin.local_addr()?)?;
+        let server = server.clone();
+        tokio::spawn(async move { server.serve_admin(admin, token).await });
     }
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     // Whoever started this waits for the line.

@@ -14,7 +14,8 @@ fn app(env: &worker::Env) -> App {
         .on_outbox("hooked", deliver)
         .on_before_connect("hooked", who_is)
         .on_before_connect("chat", who_is)
-        .on_before_request("chat", who_is);
+        .on_before_request("chat", who_is)
+        .admin("ADMIN_TOKEN");
     match env.var("ORIGINS") {
         Ok(origins) => app.allowed_origins(origins.to_string().split(' ')),
         Err(_) => app,

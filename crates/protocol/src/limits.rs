@@ -64,6 +64,8 @@ pub const STEP_MESSAGE_BYTES: usize = 1 << 20;
 /// Messages of the app to a socket that has said nothing yet, kept in case it turns out to speak version 2. Past it they are not
 /// kept.
 pub const EARLY_MESSAGE_BYTES: usize = 16 << 10;
+/// A room as a file, into a Durable Object and out of it. Past it: status 413 on the way in, 422 on the way out.
+pub const TRANSFER_BYTES: usize = 32 << 20;
 /// The body of a request for the app. Past it: status 413.
 pub const REQUEST_BYTES: usize = 1 << 20;
 /// Milliseconds until the body of a request must have come. Past it: status 408.

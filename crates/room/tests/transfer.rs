@@ -40,6 +40,11 @@ fn full() -> (World, Mirror) {
         "INSERT INTO odd (value) VALUES (9223372036854775807), (0.1), (9e999), (x'00ff'), (NULL), (char(0) || '\"')",
         "DELETE FROM odd WHERE n = 6",
         "CREATE INDEX odd_value ON odd (value) WHERE value > 1",
+        // Made before what it refers to, and holding a row that does so.
+        "CREATE TABLE child (of INTEGER REFERENCES parent (id))",
+        "CREATE TABLE parent (id INTEGER PRIMARY KEY, \"name\" TEXT)",
+        "INSERT INTO parent VALUES (7, NULL)",
+        "INSERT INTO child VALUES (7)",
         "CREATE VIEW odds AS SELECT value FROM odd",
         "CREATE TRIGGER oddly AFTER INSERT ON odd BEGIN UPDATE odd SET value = 'new' WHERE n = new.n; END",
     ] {
@@ -147,8 +152,10 @@ fn spec_7_15_what_is_no_rooms_file_and_what_may_not_be_made_is_refused() {
         ("SQLite format 3".to_owned(), "no room's file"),
         ("[1]".to_owned(), "a row without a table"),
         (head.replace("1,", "2,"), "the format is 2"),
-        (format!("{head}\n{}", r#"{"table":"x","columns":["a"]}"#), "how the table x is made"),
-        (format!("{head}\n{}", r#"{"table":"x","columns":["a"],"sql":"DROP TABLE _log"}"#), "makes nothing"),
+        (format!("{head}\n{}\n[1]", r#"{"table":"x","columns":["a"]}"#), "no such table"),
+        (format!("{head}\n{}", r#"{"table":"sqlite_schema","columns":["sql"]}"#), "no table of a room's"),
+        (format!("{head}\n{}", r#"{"table":"_cf_KV","columns":["a"]}"#), "no table of a room's"),
+        (format!("{head}\n{}", r#"{"object":"table","sql":"DROP TABLE _log"}"#), "makes nothing"),
         (format!("{head}\n{}", r#"{"object":"trigger","sql":"CREATE TABLE _log (a)"}"#), "not authorized"),
         (format!("{head}\n{}", r#"{"object":"table","sql":"ATTACH 'a' AS b"}"#), "makes nothing"),
         (format!("{head}\n{}", r#"{"something":1}"#), "cannot be read"),
@@ -157,6 +164,23 @@ fn spec_7_15_what_is_no_rooms_file_and_what_may_not_be_made_is_refused() {
         let error = read(&text).unwrap_err().to_string();
         assert!(error.contains(why), "{text}: {error}");
     }
+}
+
+#[test]
+fn spec_7_15_a_file_whose_rows_refer_to_none_is_refused_and_so_is_another_rooms() {
+    let (mut world, _) = full();
+    for sql in ["PRAGMA foreign_keys = OFF", "DELETE FROM items WHERE id = 'a'"] {
+        world.room.db_mut().execute(Origin::Engine, sql, &[]).unwrap();
+    }
+    let text = text_of(world.room.db_mut());
+    let error = read(&text).unwrap_err();
+    assert!(
+        matches!(&error, TransferError::Dangling { table, of } if (&**table, &**of) == ("parts", "items")),
+        "{error}"
+    );
+    let mut db = SqliteDb::open_in_memory(&Options::default()).unwrap();
+    let error = Incoming::only("shop/b").take(&mut db, text.lines().next().unwrap()).unwrap_err();
+    assert!(matches!(&error, TransferError::OtherRoom { found } if found == ROOM), "{error}");
 }
 
 #[test]

@@ -104,6 +104,20 @@ impl DurableDb {
         Ok((prepared, ran))
     }
 
+    /// As [`query`](Db::query), with one row in memory at a time.
+    pub(crate) fn query_one_by_one(
+        &mut self,
+        origin: Origin,
+        sql: &str,
+        params: &[Value],
+        each: &mut dyn FnMut(&dyn Columns),
+    ) -> Result<(), DbError> {
+        self.ready()?;
+        let prepared = self.prepare(origin, sql, params)?;
+        let text = rewrite(&prepared.statement, integers(params), &prepared.carried).into();
+        self.sql.each(&text, params, each).map_err(|error| self.failed(error))
+    }
+
     fn prepare(&mut self, origin: Origin, sql: &str, params: &[Value]) -> Result<Rc<Prepared>, DbError> {
         let known = if origin == Origin::Engine { &self.engine_statements } else { &self.app_statements };
         if let Some(prepared) = known.get(sql) {

@@ -6,8 +6,8 @@ use std::panic::AssertUnwindSafe;
 use std::future::Future;
 use std::pin::Pin;
 
-use js_sys::{Array, ArrayBuffer, BigUint64Array, JsString, Promise, Reflect, Uint8Array};
-use partysync_model::{DbError, Value};
+use js_sys::{Array, ArrayBuffer, BigUint64Array, IteratorNext, JsString, Promise, Reflect, Uint8Array};
+use partysync_model::{Columns, DbError, Value};
 use wasm_bindgen::prelude::*;
 
 use crate::error::db_error;
@@ -37,6 +37,10 @@ extern "C" {
 
     #[wasm_bindgen(method, catch, js_name = deleteAlarm)]
     pub(crate) fn delete_alarm(this: &Storage) -> Result<Promise, JsValue>;
+
+    /// Deletes all but the alarm.
+    #[wasm_bindgen(method, catch, js_name = deleteAll)]
+    pub(crate) fn delete_all(this: &Storage) -> Result<Promise, JsValue>;
 
     /// A promise that is kept once all that was written is on disk.
     #[wasm_bindgen(method, catch)]
@@ -89,6 +93,9 @@ extern "C" {
 
     #[wasm_bindgen(method, catch, js_name = toArray)]
     fn to_array(this: &RawRows) -> Result<Array, JsValue>;
+
+    #[wasm_bindgen(method, catch)]
+    fn next(this: &RawRows) -> Result<IteratorNext, JsValue>;
 }
 
 impl Storage {
@@ -160,6 +167,26 @@ impl Sql {
             let cursor = self.exec(text, &params.iter().map(to_js).collect())?;
             let rows = cursor.raw()?.to_array()?;
             Ok(Ran { columns: cursor.column_names()?.length() as usize, rows })
+        };
+        run().map_err(|error: JsValue| thrown(&error))
+    }
+
+    /// As [`run`](Self::run), with one row in memory at a time.
+    pub(crate) fn each(
+        &self,
+        text: &JsString,
+        params: &[Value],
+        each: &mut dyn FnMut(&dyn Columns),
+    ) -> Result<(), DbError> {
+        let mut run = || {
+            let rows = self.exec(text, &params.iter().map(to_js).collect())?.raw()?;
+            loop {
+                let next = rows.next()?;
+                if next.done() {
+                    return Ok(());
+                }
+                each(&row(next.value()));
+            }
         };
         run().map_err(|error: JsValue| thrown(&error))
     }

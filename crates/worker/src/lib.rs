@@ -23,9 +23,13 @@ mod handshake;
 #[cfg(any(target_arch = "wasm32", test))]
 mod lag;
 #[cfg(any(target_arch = "wasm32", test))]
+mod parts;
+#[cfg(any(target_arch = "wasm32", test))]
 mod refuse;
 #[cfg(any(target_arch = "wasm32", test))]
 mod rewrite;
+#[cfg(any(target_arch = "wasm32", test))]
+mod secret;
 #[cfg(any(target_arch = "wasm32", test))]
 mod statement;
 #[cfg(any(target_arch = "wasm32", test))]

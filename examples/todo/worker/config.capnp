@@ -28,5 +28,8 @@ const rooms :Workerd.Worker = (
   compatibilityDate = "2026-11-01",
   durableObjectNamespaces = [(className = "Room", uniqueKey = "rooms", enableSql = true)],
   durableObjectStorage = (localDisk = "data"),
-  bindings = [(name = "ROOMS", durableObjectNamespace = "Room")],
+  bindings = [
+    (name = "ROOMS", durableObjectNamespace = "Room"),
+    (name = "ADMIN_TOKEN", fromEnvironment = "PARTYSYNC_ADMIN_TOKEN"),
+  ],
 );

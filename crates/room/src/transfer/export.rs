@@ -3,7 +3,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::value::{hex, push_row};
-use super::{ENGINE_TABLES, FORMAT, TransferError, Transferred};
+use super::{FORMAT, TransferError, Transferred, is_engines, is_reserved};
 use crate::store;
 
 #[derive(Serialize)]
@@ -18,9 +18,6 @@ struct Head<'a> {
 struct TableLine<'a> {
     table: &'a str,
     columns: &'a [String],
-    /// None for the engine's.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    sql: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -62,17 +59,17 @@ pub fn export(
     };
     file.json(&Head { partysync: "room", format: FORMAT, room: &room, version: head.cursor.version })?;
     let tables = objects(db, "SELECT name, sql FROM sqlite_schema WHERE type = 'table' ORDER BY rowid")?;
-    for (name, sql) in &tables {
-        let is_engines = ENGINE_TABLES.contains(&name.as_str());
-        if !is_engines && is_reserved(name) {
-            continue;
-        }
+    // All before the first row: a row may refer to one of any table.
+    for (name, sql) in tables.iter().filter(|(name, _)| !is_reserved(name)) {
         if sql.get(..14).is_some_and(|start| start.eq_ignore_ascii_case("CREATE VIRTUAL")) {
             return Err(TransferError::Unsupported(format!(
                 "the table {name} is a virtual one, which does not travel"
             )));
         }
-        file.table(db, name, (!is_engines).then_some(sql))?;
+        file.json(&ObjectLine { object: "table", sql })?;
+    }
+    for (name, _) in tables.iter().filter(|(name, _)| is_engines(name) || !is_reserved(name)) {
+        file.table(db, name)?;
     }
     file.sequences(db, &tables)?;
     let others = "SELECT type, sql FROM sqlite_schema WHERE type != 'table' AND sql IS NOT NULL \
@@ -81,11 +78,6 @@ pub fn export(
         file.json(&ObjectLine { object: &object, sql: &sql })?;
     }
     file.end()
-}
-
-/// Names of SQLite's own, of the platform's and of the engine's.
-fn is_reserved(name: &str) -> bool {
-    name.starts_with('_') || name.get(..7).is_some_and(|start| start.eq_ignore_ascii_case("sqlite_"))
 }
 
 /// Two texts of each row.
@@ -124,12 +116,12 @@ impl File<'_> {
         Ok(())
     }
 
-    fn table(&mut self, db: &mut dyn Db, name: &str, sql: Option<&String>) -> Result<(), TransferError> {
+    fn table(&mut self, db: &mut dyn Db, name: &str) -> Result<(), TransferError> {
         let mut columns = Vec::new();
         // 2 and 3: computed from others.
         let of_table = "SELECT name, name FROM pragma_table_xinfo(?) WHERE hidden NOT IN (2, 3)";
         db.query(Origin::Engine, of_table, &[name.into()], &mut |row| columns.push(text(row, 0)))?;
-        self.json(&TableLine { table: name, columns: &columns, sql: sql.map(String::as_str) })?;
+        self.json(&TableLine { table: name, columns: &columns })?;
         let names: Vec<String> = columns.iter().map(|column| quote(column)).collect();
         let all = format!("SELECT {} FROM {}", names.join(", "), quote(name));
         let mut written = Ok(());

@@ -1,9 +1,9 @@
-use partysync_model::{Db, DbError, Origin, Value, quote};
+use partysync_model::{Db, DbError, Origin, Value, ValueRef, Verdict, quote};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::value::{Read, hex};
-use super::{ENGINE_TABLES, FORMAT, TransferError, Transferred};
+use super::{FORMAT, TransferError, Transferred, is_engines, is_reserved};
 use crate::store;
 
 /// A line that is no row. Which one it is says which fields are there.
@@ -32,6 +32,10 @@ pub struct Incoming {
     line: u64,
     stage: Stage,
     rows: u64,
+    /// Which room it is.
+    room: Option<String>,
+    /// Which room it has to be.
+    only: Option<String>,
 }
 
 #[derive(PartialEq)]
@@ -46,11 +50,16 @@ enum Stage {
 
 impl Default for Incoming {
     fn default() -> Self {
-        Incoming { hash: Sha256::new(), line: 0, stage: Stage::Head, rows: 0 }
+        Incoming { hash: Sha256::new(), line: 0, stage: Stage::Head, rows: 0, room: None, only: None }
     }
 }
 
 impl Incoming {
+    /// A file that has to be the room `address`, and not another one that is to become it.
+    pub fn only(address: &str) -> Self {
+        Incoming { only: Some(address.to_owned()), ..Incoming::default() }
+    }
+
     /// Reads a line, without its end.
     ///
     /// # Errors
@@ -65,6 +74,9 @@ impl Incoming {
             _ => self.other(db, text),
         };
         taken.map_err(|why| TransferError::Line { line: self.line, why })?;
+        if let Some(found) = self.only.as_ref().and(self.room.take_if(|room| Some(&*room) != self.only.as_ref())) {
+            return Err(TransferError::OtherRoom { found });
+        }
         self.rows += u64::from(text.starts_with('['));
         self.hash.update(text.as_bytes());
         self.hash.update(b"\n");
@@ -75,12 +87,13 @@ impl Incoming {
     ///
     /// # Errors
     ///
-    /// Its last line is missing: it was cut off.
+    /// Its last line is missing: it was cut off. Or a row refers to one that is not there.
     pub fn finish(self, db: &mut dyn Db, address: &str) -> Result<Transferred, TransferError> {
         if self.stage != Stage::End {
             let why = "the file ends here, and not with its last line: it was cut off".to_owned();
             return Err(TransferError::Line { line: self.line + 1, why });
         }
+        check_references(db)?;
         store::set_meta(db, "room", address.into())?;
         Ok(Transferred { rows: self.rows })
     }
@@ -92,7 +105,7 @@ impl Incoming {
         })?;
         let said = |error: DbError| error.message;
         match (&self.stage, line) {
-            (Stage::Head, Line { partysync: Some(kind), format: Some(format), room: Some(_), .. })
+            (Stage::Head, Line { partysync: Some(kind), format: Some(format), room: Some(room), .. })
                 if kind == "room" =>
             {
                 if format > FORMAT {
@@ -101,11 +114,12 @@ impl Incoming {
                 // Rows come table by table, whichever refers to which.
                 db.execute(Origin::Engine, "PRAGMA defer_foreign_keys = ON", &[]).map_err(said)?;
                 store::create_tables(db).map_err(said)?;
+                self.room = Some(room);
                 self.stage = Stage::Body(None);
             }
             (Stage::Head, _) => return Err("this is no room's file".to_owned()),
-            (_, Line { table: Some(table), columns: Some(columns), sql, .. }) => {
-                self.stage = Stage::Body(Some(begin_table(db, &table, &columns, sql.as_deref())?));
+            (_, Line { table: Some(table), columns: Some(columns), .. }) => {
+                self.stage = Stage::Body(Some(begin_table(&table, &columns)?));
             }
             (_, Line { sequence: Some(name), value: Some(value), .. }) => {
                 set_sequence(db, &name, value).map_err(said)?
@@ -123,12 +137,10 @@ impl Incoming {
     }
 }
 
-/// Makes a table, and says how its rows are inserted.
-fn begin_table(db: &mut dyn Db, table: &str, columns: &[String], sql: Option<&str>) -> Result<(String, usize), String> {
-    match sql {
-        Some(sql) => make(db, "table", sql)?,
-        None if ENGINE_TABLES.contains(&table) => {}
-        None => return Err(format!("nothing says how the table {table} is made")),
+/// Says how a table's rows are inserted.
+fn begin_table(table: &str, columns: &[String]) -> Result<(String, usize), String> {
+    if is_reserved(table) && !is_engines(table) {
+        return Err(format!("{table} is no table of a room's"));
     }
     let names: Vec<String> = columns.iter().map(|column| quote(column)).collect();
     let values = vec!["?"; columns.len()].join(", ");
@@ -136,14 +148,38 @@ fn begin_table(db: &mut dyn Db, table: &str, columns: &[String], sql: Option<&st
     Ok((insert, columns.len()))
 }
 
-/// Runs what makes a table, an index, a trigger or a view, with what the app may do at start-up: a file is not believed more than the app is.
+/// Makes a table, an index, a trigger or a view, if the app could make it at start-up: a file is not believed more than the app is. The text stays as it
+/// is: a home may run the app's SQL in other words, and what is made is what the next file says.
 fn make(db: &mut dyn Db, object: &str, sql: &str) -> Result<(), String> {
     let known = ["table", "index", "trigger", "view"].contains(&object);
     let makes = sql.get(..7).is_some_and(|start| start.eq_ignore_ascii_case("CREATE "));
     if !known || !makes {
         return Err("it makes nothing that a room may have".to_owned());
     }
-    db.execute(Origin::Setup, sql, &[]).map(drop).map_err(|error| error.message)
+    let mut tried = Ok(0);
+    let undone = db.transaction(&mut |db| {
+        tried = db.execute(Origin::Setup, sql, &[]);
+        Verdict::Undo
+    });
+    let made = tried.and(undone).and_then(|()| db.execute(Origin::Engine, sql, &[]));
+    made.map(drop).map_err(|error| error.message)
+}
+
+/// Rows were not checked against each other as they came; where the file's room is made, nobody does so later.
+fn check_references(db: &mut dyn Db) -> Result<(), TransferError> {
+    let mut dangling = None;
+    db.query(Origin::Engine, "PRAGMA foreign_key_check", &[], &mut |row| {
+        let text = |index| match row.value(index) {
+            ValueRef::Text(text) => text.to_owned(),
+            _ => String::new(),
+        };
+        dangling.get_or_insert_with(|| (text(0), text(2)));
+    })?;
+    if let Some((table, of)) = dangling {
+        return Err(TransferError::Dangling { table, of });
+    }
+    db.execute(Origin::Engine, "PRAGMA defer_foreign_keys = OFF", &[])?;
+    Ok(())
 }
 
 fn row(db: &mut dyn Db, insert: &str, columns: usize, text: &str) -> Result<(), String> {

@@ -13,8 +13,17 @@ pub use import::Incoming;
 pub(crate) const FORMAT: u64 = 1;
 
 /// The engine's tables that travel. What they are called in a file stays, whatever else a format has.
-pub(crate) const ENGINE_TABLES: [&str; 10] =
+const ENGINE_TABLES: [&str; 10] =
     ["_meta", "_channel", "_log", "_change", "_client", "_reject", "_call", "_timer", "_outbox", "_away"];
+
+fn is_engines(table: &str) -> bool {
+    ENGINE_TABLES.contains(&table)
+}
+
+/// Names of SQLite's own, of the platform's and of the engine's.
+fn is_reserved(name: &str) -> bool {
+    name.starts_with('_') || name.get(..7).is_some_and(|start| start.eq_ignore_ascii_case("sqlite_"))
+}
 
 /// What a file holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +43,20 @@ pub enum TransferError {
         line: u64,
         /// For the operator.
         why: String,
+    },
+    /// The file is another room's than the one that it should become.
+    #[error("it is the room {found}")]
+    OtherRoom {
+        /// Whose it is.
+        found: String,
+    },
+    /// A row refers to one that is not there.
+    #[error("a row of the table {table} refers to one of {of} that is not there")]
+    Dangling {
+        /// Where the row is.
+        table: String,
+        /// What it refers to.
+        of: String,
     },
     /// A room holds what does not travel.
     #[error("{0}")]

@@ -1,6 +1,6 @@
 //! Rooms as files: out of the server, and back into it.
 
-use std::io::{self, BufRead, Read, Write};
+use std::io::{self, BufRead, Write};
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
@@ -24,8 +24,6 @@ use crate::staging::{self, Staged};
 
 /// What is read of a file at once.
 const CHUNK_BYTES: usize = 64 << 10;
-/// Of the line of an exported file that names the room: more than one has.
-const HEAD_BYTES: u64 = 8 << 10;
 /// A line of JSON each.
 const EXPORT: &str = "application/jsonl";
 
@@ -80,27 +78,30 @@ fn write_export(copy: &Staged, to: Staged) -> Result<Staged, TransferError> {
 }
 
 /// Makes a room's database of a file that any home writes.
-fn read_export(file: &Staged, name: &RoomName, into: Staged) -> Result<Staged, String> {
+fn read_export(file: &Staged, name: &RoomName, into: Staged, rename: bool) -> Result<Staged, String> {
     let said = |error: DbError| format!("The room cannot be stored: {}.", error.message);
     let mut lines = io::BufReader::new(std::fs::File::open(file.path()).map_err(|error| error.to_string())?).lines();
     let mut db = SqliteDb::open(into.path(), &Options::default()).map_err(said)?;
     let mut read = Ok(());
     db.transaction(&mut |db| {
-        let mut incoming = Incoming::default();
+        let mut incoming = if rename { Incoming::default() } else { Incoming::only(name.address()) };
         read = lines.try_for_each(|line| {
             let line = line.map_err(|_| "The file is no text.".to_owned())?;
-            incoming.take(db, &line).map_err(not_in_order)
+            incoming.take(db, &line).map_err(|error| not_in_order(error, name))
         });
         read = std::mem::replace(&mut read, Ok(()))
-            .and_then(|()| incoming.finish(db, name.address()).map(drop).map_err(not_in_order));
+            .and_then(|()| incoming.finish(db, name.address()).map(drop).map_err(|error| not_in_order(error, name)));
         if read.is_ok() { Verdict::Keep } else { Verdict::Undo }
     })
     .map_err(said)?;
     read.map(|()| into)
 }
 
-fn not_in_order(error: TransferError) -> String {
-    format!("The file is not in order: {error}.")
+fn not_in_order(error: TransferError, name: &RoomName) -> String {
+    match error {
+        TransferError::OtherRoom { found } => other_room(&found, name),
+        error => format!("The file is not in order: {error}."),
+    }
 }
 
 /// What is in a file, which is gone when it is read or nobody reads on.
@@ -140,9 +141,8 @@ pub(super) async fn restore(
     let checked = spawn_blocking(move || match kind {
         Kind::Database => check(&checking, &of, staged, rename),
         Kind::Export => {
-            check_name(&staged, &of, rename)?;
             let into = Staged::new(&checking.data).map_err(|error| error.to_string())?;
-            check(&checking, &of, read_export(&staged, &of, into)?, rename)
+            check(&checking, &of, read_export(&staged, &of, into, rename)?, rename)
         }
     })
     .await;
@@ -189,18 +189,6 @@ fn check(rooms: &Rooms, name: &RoomName, staged: Staged, rename: bool) -> Result
     let synced = std::fs::File::open(staged.path()).and_then(|file| file.sync_all());
     synced.map_err(|error| format!("The file cannot be stored: {error}."))?;
     Ok(staged)
-}
-
-/// Whether an exported file's first line names the room that it is to become, or another name is allowed. What else is wrong with it is found as it is read.
-fn check_name(file: &Staged, name: &RoomName, rename: bool) -> Result<(), String> {
-    let mut first = String::new();
-    let opened = std::fs::File::open(file.path()).map_err(|error| error.to_string())?;
-    let _ = io::BufReader::new(opened.take(HEAD_BYTES)).read_line(&mut first);
-    let head: serde_json::Value = serde_json::from_str(&first).unwrap_or_default();
-    match head["room"].as_str() {
-        Some(found) if found != name.address() && !rename => Err(other_room(found, name)),
-        _ => Ok(()),
-    }
 }
 
 fn other_room(found: &str, name: &RoomName) -> String {

@@ -7,6 +7,7 @@ use partysync_model::ActionError;
 use partysync_room::{Admission, Applied, Attempt, Join, Origins, OutboxItem, Refusal, SortedMap, SyncServer};
 use worker::{Env, console_error};
 
+use super::admin::Admin;
 use super::door::Door;
 use super::hooks::{After, Before, Courier, Hooks};
 use super::party::{self, Open};
@@ -24,6 +25,7 @@ pub struct App {
     pub(crate) token_param: String,
     pub(crate) origins: Origins,
     pub(crate) parties: SortedMap<String, Party>,
+    pub(crate) admin: Option<Admin>,
 }
 
 /// A kind of room.
@@ -44,6 +46,7 @@ impl Default for App {
             token_param: "token".to_owned(),
             origins: Origins::default(),
             parties: SortedMap::new(),
+            admin: None,
         }
     }
 }
@@ -158,6 +161,17 @@ impl App {
         E: std::fmt::Display,
     {
         self.parties.or_default(party.into()).hooks.outbox = Some(Courier::new(deliver));
+        self
+    }
+
+    /// Opens a door for operators: `/admin/rooms/:party/:room/export` hands a room out as a file (GET), or makes one of a file (PUT), and
+    /// `DELETE /admin/rooms/:party/:room` deletes it. `docs/moving.md` in the repository says how a room moves with it. It takes some 30 KB of the compressed
+    /// worker, which one without this does not have.
+    ///
+    /// `secret` is the binding of a secret of at least 16 characters, the token to ask with: `Authorization: Bearer`. Whoever has it can read and delete
+    /// every room. As long as nothing is bound there, the routes answer 404.
+    pub fn admin(mut self, secret: impl Into<String>) -> Self {
+        self.admin = Some(Admin::new(secret.into()));
         self
     }
 

@@ -1,5 +1,7 @@
 //! The worker: it takes requests to the objects of their rooms, if the app's door lets them.
 
+use std::rc::Rc;
+
 use partysync_protocol::{Millis, v2};
 use partysync_room::{Admission, OriginHeaders, Origins, Refusal};
 use serde::{Deserialize, Serialize};
@@ -7,6 +9,7 @@ use serde_json::value::RawValue;
 use wasm_bindgen::JsValue;
 use worker::{Env, Headers, Request, Response, Result, WebSocketPair, web_sys};
 
+use super::admin;
 use super::app::App;
 use super::request::{Target, join, refused};
 use crate::handshake::Handshake;
@@ -38,6 +41,9 @@ pub fn fetch(request: web_sys::Request, env: Env, make: fn(&Env) -> App) -> JsVa
 
 async fn answer(request: Request, env: Env, make: fn(&Env) -> App) -> Result<Response> {
     let app = App::of_isolate(&env, make);
+    if let Some(admin) = app.admin.as_ref().filter(|_| admin::is_asked(&request)) {
+        return (admin.front)(Rc::clone(&app), request, env).await;
+    }
     let origin = request.headers().get("origin")?;
     let origin = origin.as_deref();
     if !app.origins.admit(origin) {

@@ -1,5 +1,6 @@
 //! The home: from requests, frames and alarms of the platform to a room's events, and from its effects back.
 
+mod admin;
 mod app;
 mod door;
 mod front;

@@ -15,17 +15,22 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
 use js_sys::{Date, Uint8Array};
+use partysync_model::DbError;
 use partysync_protocol::{ErrorCode, Millis, limits};
 use partysync_room::{ConnectionId, ConnectionInfo, Event, RequestId, RoomName};
 use wasm_bindgen::{JsCast, JsValue};
+use worker::wasm_bindgen_futures::JsFuture;
 use worker::{Env, Request, Response, Result, State, WebSocketPair, console_error, web_sys};
 
 use self::desk::Desk;
+pub(super) use self::desk::stored_name;
+use super::admin;
 use super::app::App;
 use super::front;
 use super::gate::{Frame, Gate, Passed};
 use super::request::{self, Target, app_error, cannot_open, join, refused};
 use super::seat::{self, Seat};
+use crate::DurableDb;
 use crate::handshake::Handshake;
 use crate::js::{self, Context, Socket, Storage};
 
@@ -40,7 +45,8 @@ pub struct Object {
     inner: Rc<Inner>,
 }
 
-struct Inner {
+/// What its events share.
+pub(super) struct Inner {
     state: State,
     context: Context,
     storage: Storage,
@@ -103,12 +109,28 @@ impl Object {
 }
 
 impl Inner {
-    fn app(&self) -> Rc<App> {
+    pub(super) fn app(&self) -> Rc<App> {
         App::of_isolate(&self.env, self.make)
+    }
+
+    pub(super) fn env(&self) -> &Env {
+        &self.env
+    }
+
+    pub(super) fn storage(&self) -> &Storage {
+        &self.storage
+    }
+
+    /// The object's database, whatever is in it.
+    pub(super) fn db(&self) -> std::result::Result<DurableDb, DbError> {
+        DurableDb::new(&self.state.storage())
     }
 
     async fn fetch(self: Rc<Self>, request: Request) -> Result<Response> {
         let app = self.app();
+        if let Some(admin) = app.admin.as_ref().filter(|_| admin::is_asked(&request)) {
+            return (admin.object)(self, request).await;
+        }
         let origin = request.headers().get("origin")?;
         let is_socket = front::is_socket(&request)?;
         let response = self.answer(&app, request, is_socket).await?;
@@ -149,7 +171,7 @@ impl Inner {
     fn take(self: &Rc<Self>, connection: ConnectionId, frame: Frame) -> JsValue {
         // The gate comes into memory with the room.
         if self.handle(None, Vec::new()).is_err() {
-            self.close_all();
+            self.give_up();
             return JsValue::UNDEFINED;
         }
         match self.pass(connection, |gate, party, name| Some(gate.pass(party, name, connection, frame, now()))) {
@@ -217,9 +239,12 @@ impl Inner {
     /// A socket is gone.
     fn gone(self: &Rc<Self>, socket: &Socket, code: Option<u16>, reason: String) {
         let Some(connection) = seat::id(&self.context, socket) else { return };
-        // It may be what wakes the room.
+        // One that was closed from here wakes no room: there may be none any more.
+        if self.desk.borrow().room.is_none() && Seat::restore(socket.clone()).is_none() {
+            return;
+        }
         if self.handle(None, Vec::new()).is_err() {
-            return self.close_all();
+            return self.give_up();
         }
         let mut events = Vec::new();
         let is_busy = self.desk.borrow().seats.get(&connection).map(|seat| seat.gate.is_busy());
@@ -241,7 +266,7 @@ impl Inner {
     /// Closes a socket from here.
     fn close(self: &Rc<Self>, connection: ConnectionId, (code, reason): (u16, &str)) {
         if self.handle(None, Vec::new()).is_err() {
-            return self.close_all();
+            return self.give_up();
         }
         if let Some(seat) = self.desk.borrow_mut().seats.remove(&connection) {
             seat.close(code, reason);
@@ -252,7 +277,7 @@ impl Inner {
     /// Hands the room events. If it cannot come into memory, its sockets are closed.
     fn handle_or_close(self: &Rc<Self>, events: Vec<Event>) {
         if self.handle(None, events).is_err() {
-            self.close_all();
+            self.give_up();
         }
     }
 
@@ -280,22 +305,48 @@ impl Inner {
                 // its transactions left.
                 console_error!("the room panicked: it leaves memory, and its sockets are closed");
                 drop(desk);
-                self.close_all();
+                self.give_up();
                 self.open_again();
                 Ok(())
             }
         }
     }
 
+    /// Brings the room into memory.
+    pub(super) fn wake(self: &Rc<Self>, name: RoomName) -> std::result::Result<(), ErrorCode> {
+        self.handle(Some(name), Vec::new())
+    }
+
+    /// Opens what is in the database as a room, and drops that again; or says why it cannot be one.
+    pub(super) fn try_open(&self, name: &RoomName) -> std::result::Result<(), String> {
+        let app = self.app();
+        let party = app.find(name.party()).and_then(|party| party.open.as_ref());
+        let open = party.ok_or("there is no such party")?;
+        let db = self.db().map_err(|error| error.message)?;
+        open(db, name.clone(), desk::input()).map(drop).map_err(|error| error.to_string())
+    }
+
+    /// Deletes all that is stored.
+    pub(super) async fn delete_all(&self) -> Result<()> {
+        JsFuture::from(self.storage.delete_alarm()?).await?;
+        JsFuture::from(self.storage.delete_all()?).await?;
+        Ok(())
+    }
+
+    /// The room is at fault: it leaves memory, and its sockets are closed.
+    fn give_up(&self) {
+        self.close_all(FAULT);
+    }
+
     /// Takes the room out of memory and closes all sockets.
-    fn close_all(&self) {
+    pub(super) fn close_all(&self, (code, reason): (u16, &str)) {
         let desk = std::mem::replace(&mut *self.desk.borrow_mut(), Desk::new());
         // Code of the app may run, and panic.
         let _ = catch_unwind(AssertUnwindSafe(|| drop(desk)));
         for socket in self.context.web_sockets().unwrap_or_default().iter() {
             let socket = socket.unchecked_into::<Socket>();
             let _ = socket.keep(&JsValue::NULL);
-            let _ = socket.close(FAULT.0, FAULT.1);
+            let _ = socket.close(code, reason);
         }
     }
 }

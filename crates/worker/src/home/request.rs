@@ -34,12 +34,26 @@ impl Target {
 
     /// `_pk`, percent-decoded.
     pub(crate) fn connection_key(&self) -> std::result::Result<Option<String>, Refusal> {
-        match self.params().into_iter().find(|(name, _)| name == "_pk").map(|(_, key)| key) {
+        match self.param("_pk") {
             Some(key) if key.len() > limits::CONNECTION_ID_BYTES => {
                 Err(Refusal::new(400, "The connection's id is too long."))
             }
             key => Ok(key),
         }
+    }
+
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// As it came.
+    pub(crate) fn query(&self) -> &str {
+        &self.query
+    }
+
+    /// The first parameter of this name.
+    pub(crate) fn param(&self, name: &str) -> Option<String> {
+        self.params().into_iter().find(|(of, _)| of == name).map(|(_, value)| value)
     }
 
     fn params(&self) -> Vec<(String, String)> {

@@ -5,7 +5,8 @@ use partysync::worker::{App, durable_object};
 use todo_app::Todos;
 
 fn app(_: &worker::Env) -> App {
-    App::new().party("todos", || Todos)
+    // Where the secret is not set there are no admin routes.
+    App::new().party("todos", || Todos).admin("ADMIN_TOKEN")
 }
 
 durable_object!(Room, app);

@@ -190,7 +190,7 @@ impl Desk {
 }
 
 /// Whose room the database is, if it is one.
-fn stored_name(db: &mut DurableDb) -> Option<RoomName> {
+pub(in crate::home) fn stored_name(db: &mut DurableDb) -> Option<RoomName> {
     let mut name = None;
     db.query(Origin::Engine, "SELECT value FROM _meta WHERE name = 'room'", &[], &mut |row| {
         if let Some(Value::Text(address)) = row.to_values().into_iter().next() {
@@ -201,6 +201,6 @@ fn stored_name(db: &mut DurableDb) -> Option<RoomName> {
     name
 }
 
-fn input() -> Input {
+pub(super) fn input() -> Input {
     Input { now: now(), random: js::random() }
 }
