@@ -22,6 +22,8 @@ export class Wire {
       this.#hear({ refused: response.statusCode });
       response.destroy();
       request.destroy();
+      // `ws` leaves it to who listens for this to say that nothing was opened.
+      this.socket.emit("error", new Error(`the handshake was refused: ${response.statusCode}`));
     });
     this.socket.on("close", (code, reason) => {
       if (this.heard.at(-1)?.refused === undefined) this.#hear({ closed: code, reason: String(reason) });
