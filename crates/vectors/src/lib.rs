@@ -5,13 +5,17 @@ mod app;
 mod bound;
 mod delay;
 mod dialogue;
+#[cfg(feature = "drive")]
+mod drive;
 mod message;
 
 pub use app::{Action, Todo, TodoList, apply, tables};
 pub use bound::Bound;
 pub use delay::{Delay, delays};
 pub use dialogue::{By, Dialogue, Fate, Need, Rider, Settled, Shows, Side, Step, dialogues};
-pub use message::{Answer, First, FirstAnswer, Ids, Invalid, Messages, NewId, Text, Valid, down, ids, up, v1};
+#[cfg(feature = "drive")]
+pub use drive::{Home, LeftOut, play_dialogues, send_first_frames, send_what_is_no_message};
+pub use message::{Answer, First, FirstAnswer, Ids, Invalid, Messages, NewId, ROOM, Text, Valid, down, ids, up, v1};
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -6,6 +6,9 @@ use serde_json::Value as Json;
 
 use crate::{folder, load};
 
+/// The room that messages are about.
+pub const ROOM: &str = "todos/lobby";
+
 /// A file of single messages.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

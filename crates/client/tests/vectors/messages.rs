@@ -2,10 +2,8 @@
 
 use partysync_client::{Client, Config, Effect, Event, Input};
 use partysync_protocol::delay_ms;
-use partysync_vectors::{Delay, delays, down, tables};
+use partysync_vectors::{Delay, ROOM, delays, down, tables};
 use serde_json::json;
-
-const ROOM: &str = "todos/lobby";
 
 fn handle(client: &mut Client, event: Event) -> Vec<Effect> {
     let mut effects = Vec::new();

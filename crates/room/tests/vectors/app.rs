@@ -4,8 +4,6 @@ use partysync_model::{ActionError, Schema, Tx};
 use partysync_room::{Admission, Call, Changed, Handled, Message, Refusal, Socket, SyncServer};
 use partysync_vectors::{Action, Todo, TodoList, apply};
 
-pub(crate) const ROOM: &str = "todos/lobby";
-
 /// What the door of the party `guarded` says to a token.
 pub(crate) fn door(token: Option<&str>) -> Result<Admission, Refusal> {
     match token.and_then(|token| token.split_once(':')) {

@@ -2,10 +2,9 @@
 
 use partysync_protocol::ErrorCode;
 use partysync_room::{ConnectionId, ConnectionInfo, Event};
-use partysync_vectors::{Answer, FirstAnswer, up};
+use partysync_vectors::{Answer, FirstAnswer, ROOM, up};
 use serde_json::json;
 
-use super::app::ROOM;
 use super::server::{Done, Server, done};
 
 const CONNECTION: ConnectionId = ConnectionId(1);

@@ -30,7 +30,7 @@ pub(crate) enum Done {
 
 impl Server {
     pub(crate) fn new() -> Self {
-        Self::of(super::app::ROOM)
+        Self::of(partysync_vectors::ROOM)
     }
 
     pub(crate) fn of(room: &str) -> Self {

@@ -1,4 +1,5 @@
-//! The same scripts on `SqliteDb` and on a Durable Object in workerd, with transcripts that must be equal (P11).
+//! The same scripts on `SqliteDb` and on a Durable Object in workerd, with transcripts that must be equal (P11); and the test vectors on a
+//! Durable Object.
 //!
 //! Run by `scripts/test-worker`, which builds the worker and says where it is and where workerd is; without that the tests
 //! fail. They are ignored where nobody asks for them.
@@ -15,3 +16,4 @@ mod twins;
 
 mod database;
 mod room;
+mod vectors;

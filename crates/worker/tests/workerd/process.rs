@@ -20,11 +20,11 @@ pub(crate) struct Workerd {
 }
 
 impl Workerd {
-    /// Starts it with its data in a folder.
-    pub(crate) fn start(disk: &Path) -> Self {
+    /// Starts it with the bundle that a variable names, and its data in a folder.
+    pub(crate) fn start(bundle: &str, disk: &Path) -> Self {
         let started = Instant::now();
         let binary = wanted("PARTYSYNC_WORKERD", "the workerd program");
-        let config = wanted("PARTYSYNC_WORKER_BUNDLE", "the folder of the bundle").join("config.capnp");
+        let config = wanted(bundle, "the folder of the bundle").join("config.capnp");
         fs::create_dir_all(disk).unwrap();
         let mut child = Command::new(&binary)
             .args(["serve", "--experimental", "--control-fd=1"])

@@ -9,6 +9,9 @@ use crate::http::post;
 use crate::process::Workerd;
 use crate::script::{Home, Line};
 
+/// The variable that names the worker which runs scripts.
+const BUNDLE: &str = "PARTYSYNC_WORKER_BUNDLE";
+
 /// A room natively, and its twin in workerd.
 pub(crate) struct Twins {
     name: &'static str,
@@ -23,7 +26,7 @@ impl Twins {
         let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder).unwrap();
-        let workerd = Workerd::start(&folder.join("disk"));
+        let workerd = Workerd::start(BUNDLE, &folder.join("disk"));
         let native = native(&folder);
         Twins { name, folder, native, workerd }
     }
@@ -75,7 +78,7 @@ impl Twins {
         // Its file is locked until it is dropped.
         drop(std::mem::replace(&mut self.native, Home::new(|| unreachable!())));
         self.workerd.stop();
-        self.workerd = Workerd::start(&self.folder.join("disk"));
+        self.workerd = Workerd::start(BUNDLE, &self.folder.join("disk"));
         self.native = native(&self.folder);
     }
 }
