@@ -21,8 +21,11 @@ pub(crate) struct Connection {
     pub(crate) is_further: bool,
     /// Of version 1: what is known to have arrived.
     pub(crate) arrival: Option<Arrival>,
-    /// The channels that it was volunteered whole, a bit each, and the time of the newest version then. Nobody knows whether it wanted them.
-    pub(crate) whole: (u64, Millis),
+    /// The channels that its page is known to have asked for, a bit each: here, or on the connection whose place this one took. What arrives
+    /// of any other may be of no use to it.
+    pub(crate) asked: u64,
+    /// The channels that it was volunteered and has not asked for since, a bit each, and the time of the newest version then.
+    pub(crate) volunteered: (u64, Millis),
     /// Another socket of the same page took its place (SPEC 12.11).
     pub(crate) is_followed: bool,
 }
@@ -35,7 +38,8 @@ impl Connection {
             early: Vec::new(),
             is_further: false,
             arrival: None,
-            whole: (0, 0),
+            asked: 0,
+            volunteered: (0, 0),
             is_followed: false,
         }
     }
@@ -202,17 +206,20 @@ impl Connections {
         self.all.len()
     }
 
-    /// A version 1 socket gets the updates of these channels from now on. Returns how many it gets those of, if that is more than before.
-    pub(crate) fn set_synced(&mut self, id: ConnectionId, channels: u64) -> Option<u32> {
-        match &mut self.get_mut(id)?.protocol {
-            Protocol::Unknown { synced } | Protocol::V1 { synced } if *synced | channels != *synced => {
-                *synced |= channels;
-                let count = synced.count_ones();
-                self.listeners_changed();
-                Some(count)
-            }
-            _ => None,
+    /// A version 1 socket gets the updates of these channels from now on, and its page has asked for some of them. Returns how many it is known
+    /// to have asked for, if that is more than before.
+    pub(crate) fn set_synced(&mut self, id: ConnectionId, channels: u64, has_asked: u64) -> Option<u32> {
+        let connection = self.get_mut(id)?;
+        let (Protocol::Unknown { synced } | Protocol::V1 { synced }) = &mut connection.protocol else { return None };
+        let is_new = *synced | channels != *synced;
+        *synced |= channels;
+        let is_more = connection.asked | has_asked != connection.asked;
+        connection.asked |= has_asked;
+        let count = connection.asked.count_ones();
+        if is_new {
+            self.listeners_changed();
         }
+        is_more.then_some(count)
     }
 
     /// These get no updates of version 1 for now.

@@ -193,8 +193,18 @@ pub enum Effect {
         /// Its `left`.
         frame: Frame,
     },
-    /// A version 1 socket gets the updates of so many channels from now on. A home that can prove what arrives there does so from now on:
-    /// see [`Arrived`].
+    /// Send a frame that answers a version 1 socket's action with rows. If news was left out for the socket, and [`Event::CatchUp`] has not come
+    /// since, send `bare` in its place, which says the same without rows: they come with what was left out, and not before it (SPEC 12.7).
+    Answer {
+        /// To whom.
+        to: ConnectionId,
+        /// The frame.
+        frame: Frame,
+        /// The frame without rows.
+        bare: Frame,
+    },
+    /// A version 1 socket gets the updates of so many channels from now on for which its page is known to have asked. A home that can prove what
+    /// arrives there does so from now on: see [`Arrived`].
     Track {
         /// Which socket.
         connection: ConnectionId,

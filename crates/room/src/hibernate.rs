@@ -28,9 +28,12 @@ pub struct ConnectionState {
     /// What is known to have arrived: up to a version, of the channels with these stored numbers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     arrived: Option<(Version, Vec<i64>)>,
-    /// The channels with these stored numbers that it was volunteered whole, and when.
+    /// The channels with these stored numbers that its page is known to have asked for; absent: all of which it gets updates.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    whole: Option<(Vec<i64>, Millis)>,
+    asked: Option<Vec<i64>>,
+    /// The channels with these stored numbers that it was volunteered and has not asked for since, and when.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    volunteered: Option<(Vec<i64>, Millis)>,
     /// Another one of its page took its place.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     followed: bool,
@@ -155,7 +158,8 @@ impl<S: SyncServer, D: Db> Room<S, D> {
 
     /// A socket is there again. What it missed was made by `on_start` as the room woke.
     pub(crate) fn restored(&mut self, id: ConnectionId, state: ConnectionState) -> Reply {
-        let ConnectionState { info, spoken, held, arrived, whole, followed, tags, state, is_further } = state;
+        let ConnectionState { info, spoken, held, arrived, asked, volunteered, followed, tags, state, is_further } =
+            state;
         let info = Arc::new(info);
         let protocol = match spoken {
             Spoken::Nothing => Protocol::Unknown { synced: 0 },
@@ -177,9 +181,11 @@ impl<S: SyncServer, D: Db> Room<S, D> {
                 }
                 let arrival = arrived
                     .map(|(version, numbers)| Arrival { version, channels: channel::bits(&self.channels, &numbers) });
+                let bits = |numbers: Vec<i64>| channel::bits(&self.channels, &numbers);
+                let asked = asked.map_or(protocol.synced().unwrap_or_default(), bits);
+                let volunteered = volunteered.map_or((0, 0), |(numbers, at)| (bits(numbers), at));
                 let new = Connection::new(info, protocol);
-                let whole = whole.map_or((0, 0), |(numbers, at)| (channel::bits(&self.channels, &numbers), at));
-                let connection = Connection { is_further, arrival, whole, is_followed: followed, ..new };
+                let connection = Connection { is_further, arrival, asked, volunteered, is_followed: followed, ..new };
                 self.is_there(&connection);
                 self.connections.restore(id, connection);
                 Reply::Frames(id, frames)
@@ -227,9 +233,12 @@ fn state(c: &Connection, member: Option<Member>, held: Option<Cursor>, channels:
     };
     let Member { tags, state, .. } = member.unwrap_or_else(|| Member::new(Arc::clone(&c.info)));
     let arrived = c.arrival.map(|arrival| (arrival.version, channel::numbers(channels, arrival.channels)));
-    let whole = (c.whole.0 != 0).then(|| (channel::numbers(channels, c.whole.0), c.whole.1));
-    let (followed, is_further) = (c.is_followed, c.is_further);
-    ConnectionState { info: (*c.info).clone(), spoken, held, arrived, whole, followed, tags, state, is_further }
+    let gets_more = c.protocol.synced().is_some_and(|synced| synced != c.asked);
+    let asked = gets_more.then(|| channel::numbers(channels, c.asked));
+    let (of, at) = c.volunteered;
+    let volunteered = (of != 0).then(|| (channel::numbers(channels, of), at));
+    let (info, followed, is_further) = ((*c.info).clone(), c.is_followed, c.is_further);
+    ConnectionState { info, spoken, held, arrived, asked, volunteered, followed, tags, state, is_further }
 }
 
 /// How much of [`limits::CONNECTION_BYTES`](partysync_protocol::limits::CONNECTION_BYTES) is left for what a socket speaks and holds,

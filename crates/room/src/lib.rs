@@ -40,7 +40,7 @@
 //! room.handle(now, vec![Event::opened(client), Event::text(client, action)], &mut effects);
 //!
 //! // Whatever comes back reflects only what is durable.
-//! let Some(Effect::Send { to, frame }) = effects.iter().find(|e| matches!(e, Effect::Send { .. })) else {
+//! let Some(Effect::Answer { to, frame, .. }) = effects.iter().find(|e| matches!(e, Effect::Answer { .. })) else {
 //!     panic!("no answer")
 //! };
 //! assert_eq!(*to, client);

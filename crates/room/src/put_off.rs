@@ -37,7 +37,9 @@ impl PutOff {
         }
         for effect in effects.split_off(begin) {
             match &effect {
-                Effect::Send { to, .. } if self.who.contains(to) => self.what.push(Later::Effect(effect)),
+                Effect::Send { to, .. } | Effect::Answer { to, .. } if self.who.contains(to) => {
+                    self.what.push(Later::Effect(effect))
+                }
                 _ => effects.push(effect),
             }
         }

@@ -27,12 +27,14 @@ impl<S: SyncServer, D: Db> Room<S, D> {
     pub fn arrived(&mut self, connection: ConnectionId, arrived: Arrived) {
         let newest = self.head.cursor.version;
         let Some(connection) = self.connections.get_mut(connection) else { return };
-        let Some(synced) = connection.protocol.synced() else { return };
+        if connection.protocol.synced().is_none() {
+            return;
+        }
         // With another number of channels it was sent some that are not known to have arrived.
-        let is_of_all = synced.count_ones() == u32::from(arrived.channels);
+        let is_of_all = connection.asked.count_ones() == u32::from(arrived.channels);
         let is_more = connection.arrival.is_none_or(|known| known.version <= arrived.version);
         if is_of_all && is_more && arrived.version <= newest {
-            connection.arrival = Some(Arrival { version: arrived.version, channels: synced });
+            connection.arrival = Some(Arrival { version: arrived.version, channels: connection.asked });
         }
     }
 
@@ -57,17 +59,22 @@ impl<S: SyncServer, D: Db> Room<S, D> {
         let all = (0..self.channels.len()).fold(0, |bits, channel| bits | 1 << channel);
         let Some(connection) = self.connections.get_mut(to) else { return };
         let Some(synced) = connection.protocol.synced() else { return };
-        let arrival = match self.whose(to, synced == 0) {
-            Known::Page(arrival) => arrival,
+        let arrival = match self.whose(to) {
+            Known::Page(arrival) => {
+                // Without having asked for anything: it is that of a page which was there before. Any other may be of a new page with the same name.
+                if synced == 0 {
+                    self.take_place(to, arrival);
+                }
+                arrival
+            }
             // A page that has just opened, and asks for what it wants.
             Known::No if synced != 0 => return,
             Known::No => None,
         };
+        let missed = all & !synced;
         let mut frames = Vec::new();
-        let mut whole = 0;
-        for channel in (0..self.channels.len()).filter(|channel| synced & 1 << channel == 0) {
+        for channel in (0..self.channels.len()).filter(|channel| missed & 1 << channel != 0) {
             let since = arrival.and_then(|arrival| arrival.of(channel));
-            whole |= u64::from(since.is_none()) << channel;
             match self.v1_update_since(channel, since) {
                 Ok(frame) => frames.extend(frame),
                 Err(error) => {
@@ -80,10 +87,10 @@ impl<S: SyncServer, D: Db> Room<S, D> {
             }
         }
         effects.extend(frames.into_iter().map(|frame| Effect::Send { to, frame }));
-        if let Some(connection) = self.connections.get_mut(to) {
-            connection.whole = (whole, self.head.at);
+        if let Some(connection) = self.connections.get_mut(to).filter(|_| missed != 0) {
+            connection.volunteered = (missed, self.head.at);
         }
-        self.listens(to, all, effects);
+        self.listens(to, all, missed & arrival.map_or(0, |arrival| arrival.channels), effects);
     }
 
     /// Whether a socket that was quiet for long may be sent anything for that. Most belong to pages that have just opened.
@@ -93,49 +100,71 @@ impl<S: SyncServer, D: Db> Room<S, D> {
         connection.protocol.synced() == Some(0) || away::name(&connection.info).is_some_and(is_known)
     }
 
-    /// Which `from` a sync is answered by. A page stores an update that comes before it has read what it had stored, and asks from that on. So one
-    /// that was volunteered a channel whole, perhaps before it wanted it, is not believed if it asks from later than that.
+    /// Which `from` a sync is answered by. A page stores an update that comes before it has read what it had stored, and asks from that on. So its
+    /// time says what it has only if it was sent nothing of the channel before it asked: not here after the channel was volunteered, nor on
+    /// another connection, unless it had asked there and got its answer.
     pub(crate) fn believed(&mut self, id: ConnectionId, channel: usize, from: From) -> From {
-        let Some(Connection { whole: (channels, at), .. }) = self.connections.get_mut(id) else { return from };
-        let was_volunteered = *channels & 1 << channel != 0;
-        *channels &= !(1 << channel);
-        match from {
-            From::Time(time) if was_volunteered && time > *at => From::Unknown,
-            from => from,
-        }
+        let Some(connection) = self.connections.get_mut(id) else { return from };
+        let (channels, at) = connection.volunteered;
+        connection.volunteered.0 &= !(1 << channel);
+        let From::Time(time) = from else { return from };
+        let is_synced = connection.protocol.synced().is_some_and(|synced| synced & 1 << channel != 0);
+        let has_all = if channels & 1 << channel != 0 {
+            time <= at
+        } else {
+            is_synced
+                || match self.whose(id) {
+                    Known::No => true,
+                    Known::Page(arrival) => arrival.and_then(|arrival| arrival.of(channel)).is_some(),
+                }
+        };
+        if has_all { from } else { From::Unknown }
     }
 
-    /// A socket gets the updates of these channels from now on. What arrives at one without a name need not be known: it is not known again.
-    pub(crate) fn listens(&mut self, connection: ConnectionId, channels: u64, effects: &mut Vec<Effect>) {
-        let count = self.connections.set_synced(connection, channels).and_then(|count| u8::try_from(count).ok());
+    /// A socket gets the updates of these channels from now on, for some of which its page `has_asked`. What arrives at one without a name need
+    /// not be known: it is not known again.
+    pub(crate) fn listens(
+        &mut self,
+        connection: ConnectionId,
+        channels: u64,
+        has_asked: u64,
+        effects: &mut Vec<Effect>,
+    ) {
+        let count = self.connections.set_synced(connection, channels, has_asked);
+        let count = count.and_then(|count| u8::try_from(count).ok());
         let is_named = self.connections.get_mut(connection).is_some_and(|c| away::name(&c.info).is_some());
         effects.extend(count.filter(|_| is_named).map(|channels| Effect::Track { connection, channels }));
     }
 
-    /// Finds out whose connection this is. One that `came_back` without asking for anything is that of a page which was there before: it takes
-    /// that one's place. Any other may be of a new page with the same name.
-    fn whose(&mut self, id: ConnectionId, came_back: bool) -> Known {
-        let Some(name) = self.connections.get_mut(id).and_then(|c| away::name(&c.info)) else { return Known::No };
+    /// Finds out whose connection this is.
+    fn whose(&self, id: ConnectionId) -> Known {
+        let Some(name) = self.connections.get(id).and_then(|c| away::name(&c.info)) else { return Known::No };
         let siblings = self.connections.siblings(id, SIBLINGS + 1);
-        let gone = self.away.get(&name);
-        let arrivals: Vec<Option<Arrival>> =
-            siblings.iter().map(|id| self.connections.get_mut(*id).and_then(|c| c.arrival)).collect();
-        let least = gone.map(|gone| gone.arrival).into_iter().chain(arrivals.iter().copied()).reduce(Arrival::least);
-        let Some(least) = least else { return Known::No };
-        let least = least.filter(|_| siblings.len() <= SIBLINGS);
-        if came_back {
+        let arrivals = siblings.iter().map(|id| self.connections.get(*id).and_then(|c| c.arrival));
+        let gone = self.away.get(&name).map(|gone| gone.arrival);
+        match gone.into_iter().chain(arrivals).reduce(Arrival::least) {
+            Some(least) => Known::Page(least.filter(|_| siblings.len() <= SIBLINGS)),
+            None => Known::No,
+        }
+    }
+
+    /// A connection takes the place of another of its page.
+    fn take_place(&mut self, id: ConnectionId, arrival: Option<Arrival>) {
+        let Some(name) = self.connections.get(id).and_then(|c| away::name(&c.info)) else { return };
+        if self.away.get(&name).is_some() {
+            self.away.come_back(&name);
+        } else {
             // Of several that it may be, the one that has most is taken to be it: what stays is the least that any has.
-            let newest = siblings.iter().zip(&arrivals).max_by_key(|(_, arrival)| arrival.map(|a| a.version));
-            if gone.is_some() {
-                self.away.come_back(&name);
-            } else if let Some(followed) = newest.and_then(|(id, _)| self.connections.get_mut(*id)) {
+            let siblings = self.connections.siblings(id, SIBLINGS + 1).into_iter();
+            let version = |id: &ConnectionId| self.connections.get(*id)?.arrival.map(|arrival| arrival.version);
+            let newest = siblings.max_by_key(version);
+            if let Some(followed) = newest.and_then(|id| self.connections.get_mut(id)) {
                 followed.is_followed = true;
             }
-            if let Some(connection) = self.connections.get_mut(id) {
-                connection.arrival = least;
-            }
         }
-        Known::Page(least)
+        if let Some(connection) = self.connections.get_mut(id) {
+            connection.arrival = arrival;
+        }
     }
 
     /// What changed in a channel after a version, as an update: live rows and tombstones. Below the floor, and of no version, everything

@@ -219,8 +219,7 @@ impl<S: SyncServer, D: Db> Room<S, D> {
                 self.v1_broadcast(elsewhere, None, since, effects);
                 if !rows.is_empty() {
                     let newest = if is_put_off { self.rows_of_version(Some(since + 1), channel).ok() } else { None };
-                    let frame = v1::success(&name, id, newest.as_deref().unwrap_or(&rows)).into();
-                    effects.push(Effect::Send { to, frame });
+                    effects.push(v1_success(to, &name, id, newest.as_deref().unwrap_or(&rows)));
                     self.v1_broadcast([(channel, rows)], Some(to).filter(|_| !is_put_off), since, effects);
                     return;
                 }
@@ -242,7 +241,7 @@ impl<S: SyncServer, D: Db> Room<S, D> {
                 }
             }
         };
-        effects.push(Effect::Send { to, frame: v1::success(&name, id, &rows).into() });
+        effects.push(v1_success(to, &name, id, &rows));
     }
 
     pub(crate) fn v1_broadcast_all(&mut self, made: &[Made], effects: &mut Vec<Effect>) {
@@ -310,7 +309,7 @@ impl<S: SyncServer, D: Db> Room<S, D> {
         match self.v1_sync_frames(channel, from) {
             Ok(frames) => {
                 effects.extend(frames.into_iter().map(|frame| Effect::Send { to, frame }));
-                self.listens(to, 1 << channel, effects);
+                self.listens(to, 1 << channel, 1 << channel, effects);
             }
             Err(error) => {
                 let text = ErrorCode::StorageFailed.text();
@@ -528,6 +527,15 @@ impl<S: SyncServer, D: Db> Room<S, D> {
         };
         effects.push(Effect::Send { to, frame: frame.into() });
     }
+}
+
+/// The answer to an action of version 1 that was applied.
+fn v1_success(to: ConnectionId, channel: &str, id: &str, rows: &str) -> Effect {
+    let frame = v1::success(channel, id, rows).into();
+    if rows.is_empty() {
+        return Effect::Send { to, frame };
+    }
+    Effect::Answer { to, frame, bare: v1::success(channel, id, "").into() }
 }
 
 /// Writes changes as a patch: each key once, as the last of its changes left it.

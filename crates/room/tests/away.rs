@@ -1,4 +1,4 @@
-//! SPEC 12.11: what a version 1 page gets that comes back and asks for nothing.
+//! SPEC 12.11 and 12.13: what a version 1 page gets that comes back, and asks for nothing or for a channel that it did not show before.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -180,30 +180,92 @@ fn spec_12_11_a_page_that_opens_gets_what_it_asks_for_and_nothing_else() {
     assert_eq!((&frames[0]["sync"], &frames[1]["payload"][0][0], frames.len()), (&json!(true), &json!("c"), 2));
 }
 
+/// The time of a version.
+fn time(world: &mut World, version: u64) -> Json {
+    world.query(&format!("SELECT at FROM _log WHERE version = {version}"))[0][0].clone()
+}
+
+/// A connection asks for the parts from the time of a version; returns those that it is sent.
+fn parts_from(world: &mut World, connection: u64, version: u64) -> Vec<Json> {
+    let from = time(world, version);
+    let sync = json!({"channel": "parts", "sync": true, "from": from}).to_string();
+    world.handle(vec![Event::text(ConnectionId(connection), sync)]);
+    let rows = world.sent_to(connection)[0]["payload"].clone();
+    rows.as_array().unwrap().iter().map(|row| row[0].clone()).collect()
+}
+
 /// A page that opens a view stores what comes before it has read what it had stored, and asks from then on.
 #[test]
-fn spec_12_11_who_was_volunteered_a_channel_whole_is_not_believed_that_it_has_what_came_before() {
+fn spec_12_13_who_was_volunteered_a_channel_is_not_believed_that_it_has_what_came_before() {
     let mut world = world();
     world.handle(vec![opened(1, "new"), quiet(1)]);
     world.handle(vec![part(2)]);
     let (mut world, states) = world.asleep();
     world.restore(states);
-    let at = |world: &mut World, version: u64| {
-        world.query(&format!("SELECT at FROM _log WHERE version = {version}"))[0][0].clone()
-    };
-    let ids = |world: &mut World, from: Json| {
-        let sync = json!({"channel": "parts", "sync": true, "from": from}).to_string();
-        world.handle(vec![Event::text(ConnectionId(1), sync)]);
-        let rows = world.sent_to(1)[0]["payload"].clone();
-        rows.as_array().unwrap().iter().map(|row| row[0].clone()).collect::<Vec<_>>()
-    };
-    let last = at(&mut world, 4);
-    assert_eq!(ids(&mut world, last.clone()), [json!(1), json!(2)]);
-    assert_eq!(ids(&mut world, last), [json!(2)], "it is asked for once");
+    assert_eq!(parts_from(&mut world, 1, 4), [1, 2]);
+    assert_eq!(parts_from(&mut world, 1, 4), [2], "it is asked for once");
     // Nothing has come since it was volunteered: it knows what it has.
     world.handle(vec![opened(1, "newer"), quiet(1)]);
-    let last = at(&mut world, 4);
-    assert_eq!(ids(&mut world, last), [json!(2)]);
+    assert_eq!(parts_from(&mut world, 1, 4), [2]);
+    // A page that was loaded anew under the same name, and shows the channel later, has dropped what it missed.
+    let screen = page(&mut world, 2, "pk");
+    cut(&mut world, &screen);
+    world.handle(vec![part(3), opened(3, "pk"), quiet(3)]);
+    assert_eq!(updates(&world, 3), [parts(&[3])]);
+    world.handle(vec![part(4)]);
+    assert_eq!(parts_from(&mut world, 3, 6), [1, 2, 3, 4]);
+}
+
+/// It stored an update on one connection, before it had read what it had stored, and asks on the next.
+#[test]
+fn spec_12_13_who_did_not_ask_for_a_channel_on_its_other_connection_is_not_believed_either() {
+    let mut world = world();
+    world.handle(vec![opened(1, "pk"), quiet(1), sync(1, "items")]);
+    arrive(&mut world, 1, 1);
+    world.handle(vec![part(2), opened(2, "pk")]);
+    assert_eq!(parts_from(&mut world, 2, 4), [1, 2], "the other is still there");
+    world.handle(vec![Event::closed(ConnectionId(1)), Event::closed(ConnectionId(2)), opened(3, "pk")]);
+    assert_eq!(parts_from(&mut world, 3, 4), [1, 2], "it is gone");
+    let mut world = world.asleep().0;
+    world.handle(vec![opened(4, "pk")]);
+    assert_eq!(parts_from(&mut world, 4, 4), [1, 2], "the room has left memory since");
+    // Another page, and one that had asked and got its answer.
+    world.handle(vec![opened(5, "new")]);
+    assert_eq!(parts_from(&mut world, 5, 4), [2]);
+    let screen = page(&mut world, 6, "other");
+    cut(&mut world, &screen);
+    world.handle(vec![opened(7, "other")]);
+    assert_eq!(parts_from(&mut world, 7, 4), [2]);
+}
+
+/// A page drops what it is sent of a channel that it does not show yet. When it shows it, the answer may be lost with the socket.
+#[test]
+fn spec_12_11_what_was_volunteered_and_not_asked_for_has_not_arrived() {
+    let mut world = world();
+    world.handle(vec![opened(1, "pk"), quiet(1)]);
+    assert_eq!(updates(&world, 1), [items(&["a", "b"]), parts(&[1])]);
+    arrive(&mut world, 1, 2);
+    world.handle(vec![Event::closed(ConnectionId(1)), opened(2, "pk"), quiet(2)]);
+    assert_eq!(updates(&world, 2), [items(&["a", "b"]), parts(&[1])]);
+    // It asks for one of them. A mark from before that says nothing of the answer.
+    world.handle(vec![sync(2, "parts")]);
+    let tracked = Effect::Track { connection: ConnectionId(2), channels: 1 };
+    assert!(world.effects.contains(&tracked), "{:?}", world.effects);
+    arrive(&mut world, 2, 2);
+    world.handle(vec![Event::closed(ConnectionId(2)), opened(3, "pk"), quiet(3)]);
+    assert_eq!(updates(&world, 3), [items(&["a", "b"]), parts(&[1])]);
+    // Now the answer arrives, after the room has slept.
+    world.handle(vec![sync(3, "parts")]);
+    let (mut world, states) = world.asleep();
+    world.restore(states);
+    arrive(&mut world, 3, 1);
+    world.handle(vec![Event::closed(ConnectionId(3)), opened(4, "pk"), quiet(4)]);
+    assert_eq!(updates(&world, 4), [items(&["a", "b"])]);
+    // What has arrived there counts from then on.
+    world.handle(vec![opened(OTHER, "other"), part(2)]);
+    arrive(&mut world, 4, 1);
+    world.handle(vec![Event::closed(ConnectionId(4)), opened(5, "pk"), quiet(5)]);
+    assert_eq!(updates(&world, 5), [items(&["a", "b"])]);
 }
 
 #[test]

@@ -166,7 +166,13 @@ impl World {
     }
 
     fn answer(&self) -> String {
-        let answer = |e: &Effect| if let Effect::Send { frame, .. } = e { Some(frame.to_string()) } else { None };
+        let answer = |e: &Effect| {
+            if let Effect::Send { frame, .. } | Effect::Answer { frame, .. } = e {
+                Some(frame.to_string())
+            } else {
+                None
+            }
+        };
         self.effects.iter().find_map(answer).unwrap()
     }
 }

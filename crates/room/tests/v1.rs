@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Screen, World, put, v1_action};
-use partysync_room::{ConnectionId, ConnectionInfo, Event};
+use partysync_room::{ConnectionId, ConnectionInfo, Effect, Event, Frame};
 use serde_json::{Value as Json, json};
 
 fn text(connection: u64, frame: &Json) -> Event {
@@ -265,6 +265,36 @@ fn spec_12_7_answers_come_in_the_order_of_the_frames() {
     world.handle(events.collect());
     let ids: Vec<String> = world.sent_to(1).iter().map(|f| f["id"].as_str().unwrap().to_owned()).collect();
     assert_eq!(ids, (0..600).map(|i| i.to_string()).collect::<Vec<_>>());
+}
+
+/// What is left out for it is older than its own rows: a home that leaves out sends the other answer.
+#[test]
+fn spec_12_7_an_answer_with_rows_is_there_without_them_for_one_for_whom_something_was_left_out() {
+    let mut world = World::new();
+    world.v1(1);
+    let answers = |world: &World| {
+        let answer = |effect: &Effect| match effect {
+            Effect::Answer { to: ConnectionId(1), frame, bare } => {
+                let read = |frame: &Frame| serde_json::from_str::<Json>(frame).unwrap();
+                Some((read(frame), read(bare)))
+            }
+            _ => None,
+        };
+        world.effects.iter().filter_map(answer).collect::<Vec<_>>()
+    };
+    // When it is run, and when it was run before: its `_pk` tells whose it is.
+    let info = ConnectionInfo { key: Some("page".into()), ..ConnectionInfo::default() };
+    world.handle(vec![Event::Opened { connection: ConnectionId(1), info }]);
+    for _ in 0..2 {
+        world.handle(vec![put(1, "a")]);
+        let [(mut full, bare)] = answers(&world).try_into().unwrap();
+        assert_eq!(full["result"][0][0], "a");
+        assert_eq!((&bare["type"], &bare["result"]), (&json!("success"), &json!([])));
+        full["result"] = json!([]);
+        assert_eq!(full, bare);
+    }
+    world.handle(vec![v1_action(1, "nothing", "nothing", Json::Null), v1_action(1, "no", "reject", Json::Null)]);
+    assert_eq!((world.sent_to(1).len(), answers(&world).len()), (2, 0), "there is nothing to leave out");
 }
 
 /// Rows are read when the whole batch is done. What its steps changed must not come behind that as it was in between: a page whose socket

@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use partysync_protocol::{ErrorCode, Millis, limits, v2};
-use partysync_room::{Arrived, ConnectionId, ConnectionState, Effect, Event, Frame, Input, RequestId, Response};
+use partysync_room::{Arrived, ConnectionId, ConnectionState, Effect, Event, Input, RequestId, Response};
 use rustc_hash::FxHashMap;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -356,12 +356,13 @@ impl Desk {
 
     fn carry_out(&mut self, rooms: &Arc<Rooms>, mailbox: &Mailbox, batch: &mut Batch, effect: Effect) {
         match effect {
-            Effect::Send { to, frame } => self.post(batch, Kind::Answer, frame, [to]),
+            Effect::Send { to, frame } => self.post(batch, Post::new(Kind::Answer, frame), [to]),
+            Effect::Answer { to, frame, bare } => self.post(batch, Post::with_rows(frame, bare), [to]),
             Effect::Broadcast { to, except, since, frame } => {
                 let to = to.iter().copied().filter(|to| Some(*to) != except);
-                self.post(batch, Kind::News { since }, frame, to);
+                self.post(batch, Post::new(Kind::News { since }, frame), to);
             }
-            Effect::Message { to, frame } => self.post(batch, Kind::Message, frame, to.iter().copied()),
+            Effect::Message { to, frame } => self.post(batch, Post::new(Kind::Message, frame), to.iter().copied()),
             Effect::Track { connection, channels } => {
                 if let Some(seat) = self.sockets.get(&connection) {
                     seat.lane.track(channels);
@@ -413,10 +414,10 @@ impl Desk {
     }
 
     /// Notes a frame for each socket that gets it.
-    fn post(&mut self, batch: &mut Batch, kind: Kind, frame: Frame, to: impl IntoIterator<Item = ConnectionId>) {
+    fn post(&mut self, batch: &mut Batch, post: Post, to: impl IntoIterator<Item = ConnectionId>) {
         let Ok(index) = u32::try_from(batch.posts.len()) else { return };
-        let bytes = frame.len() as u64;
-        batch.posts.push(Post::new(kind, frame));
+        let bytes = post.frame.len() as u64;
+        batch.posts.push(post);
         for to in to {
             let Some(seat) = self.sockets.get_mut(&to) else { continue };
             batch.tally.frames_sent += 1;

@@ -60,11 +60,18 @@ pub(crate) struct Post {
     pub(crate) kind: Kind,
     pub(crate) header: Header,
     pub(crate) frame: Frame,
+    /// What goes in its place to a socket for which news was left out.
+    bare: Option<Frame>,
 }
 
 impl Post {
     pub(crate) fn new(kind: Kind, frame: Frame) -> Self {
-        Post { kind, header: Header::new(Opcode::Text, frame.len()), frame }
+        Post { kind, header: Header::new(Opcode::Text, frame.len()), frame, bare: None }
+    }
+
+    /// An answer with rows, and the same without.
+    pub(crate) fn with_rows(frame: Frame, bare: Frame) -> Self {
+        Post { bare: Some(bare), ..Post::new(Kind::Answer, frame) }
     }
 
     fn bytes(&self) -> usize {
@@ -386,9 +393,10 @@ impl Outbox {
 }
 
 impl Backlog {
-    /// Adds a frame, of which some bytes may be written already.
+    /// Adds a frame, of which some bytes may be written already. Rows that come with what was left out do not come before.
     fn push_begun_or_whole(&mut self, post: &Post, written: usize) {
-        let payload = Payload::Text(post.frame.clone());
+        let bare = post.bare.as_ref().filter(|_| written == 0 && self.is_behind());
+        let payload = Payload::Text(bare.unwrap_or(&post.frame).clone());
         if written > 0 { self.push_begun(post.kind, payload, written) } else { self.push(post.kind, payload) }
     }
 
@@ -467,5 +475,33 @@ impl Scratch {
             parts.push(Part::Copied(begin..self.bytes.len()));
         }
         parts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spec_12_7_one_for_whom_news_was_left_out_is_answered_without_rows() {
+        let frame = |text: &str| Frame::from(text.to_owned());
+        let mut backlog = Backlog::default();
+        let answer = Post::with_rows(frame("with rows"), frame("without"));
+        let large =
+            Post::new(Kind::News { since: 1 }, frame(&"x".repeat(partysync_protocol::limits::SOCKET_BACKLOG_BYTES)));
+        let last = |backlog: &Backlog| {
+            String::from_utf8_lossy(backlog.front().0.last().expect("a frame").as_bytes()).into_owned()
+        };
+        for post in [&large, &answer] {
+            backlog.push_begun_or_whole(post, 0);
+        }
+        assert_eq!(last(&backlog), "with rows", "nothing was left out");
+        for post in [&large, &answer] {
+            backlog.push_begun_or_whole(post, 0);
+        }
+        assert_eq!(last(&backlog), "without");
+        backlog.end_lag();
+        backlog.push_begun_or_whole(&answer, 0);
+        assert_eq!(last(&backlog), "with rows", "the catch-up comes first");
     }
 }

@@ -39,7 +39,7 @@ pub(crate) struct Proof {
 }
 
 impl Proof {
-    /// It gets updates of so many channels from now on.
+    /// It gets updates of so many channels from now on for which its page has asked.
     pub(crate) fn track(&mut self, channels: u8) {
         self.channels = channels;
     }

@@ -96,8 +96,10 @@ pub(crate) struct Ledger {
     /// What clients forgot before they knew.
     pub(crate) abandoned: BTreeSet<u64>,
     pub(crate) connections: BTreeMap<ConnectionId, Heard>,
-    /// Connections of version 1 that are gone, and that the room remembers, by name.
-    pub(crate) away: BTreeSet<String>,
+    /// Connections of version 1 that are gone, and that the room remembers, by name, and since when.
+    pub(crate) away: BTreeMap<String, Millis>,
+    /// What the room's clock showed last.
+    pub(crate) now: Millis,
     /// Actions whose rows were sent to a page in no other way than as their result.
     pub(crate) told_once: BTreeSet<u64>,
     /// Actions whose rows were sent to a page before it was sent what it missed.
@@ -207,6 +209,7 @@ impl Ledger {
         is_clean: bool,
     ) -> Result<Checked, DbError> {
         self.observed += 1;
+        self.set_now(now);
         let all = self.observed.is_multiple_of(16);
         let (first, last) = self.times.unwrap_or((now, now));
         self.times = Some((first.min(now), last.max(now)));

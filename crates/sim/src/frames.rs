@@ -72,7 +72,8 @@ impl Ledger {
             Event::Closed { connection, code, .. } => {
                 if let Some(heard) = self.connections.get_mut(connection) {
                     heard.is_gone = true;
-                    self.away.extend(heard.v1.name.clone().filter(|_| code.is_none()));
+                    let name = heard.v1.name.clone().filter(|_| code.is_none());
+                    self.away.extend(name.map(|name| (name, self.now)));
                 }
             }
             Event::Quiet { connection } => self.is_quiet(*connection),
@@ -290,6 +291,7 @@ impl Ledger {
             ensure!(!missing, P8, "{connection:?} was left behind at {:?} of {head}", heard.held);
             heard.wants_catch_up = false;
             heard.owed = 0;
+            heard.v1.told_all();
         }
         Ok(())
     }

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use partysync_protocol::{limits, v1};
+use partysync_protocol::limits::{self, DAY_MS};
+use partysync_protocol::{Millis, v1};
 use partysync_room::ConnectionId;
 
 use crate::checks::{Checked, Ledger, Promise, Violation, ensure, nonce_of};
@@ -21,6 +22,10 @@ pub(crate) struct HeardV1 {
     pub(crate) is_volunteered: bool,
     /// By then it had asked for something, and nobody knew whose it is: it is sent no more than it asks for.
     is_strange: bool,
+    /// It was sent all that its page may have missed.
+    is_caught_up: bool,
+    /// The channels for which it asked when nobody knew whose it is, and that it was not sent before.
+    blind: BTreeSet<String>,
 }
 
 impl HeardV1 {
@@ -32,11 +37,17 @@ impl HeardV1 {
     pub(crate) fn was_told(&self) -> bool {
         self.is_volunteered || !self.synced.is_empty()
     }
+
+    /// All that a batch had for it was sent.
+    pub(crate) fn told_all(&mut self) {
+        self.is_caught_up = self.is_volunteered && !self.is_strange;
+    }
 }
 
 impl Ledger {
     /// Notes a frame that a page sent.
     pub(crate) fn heard_v1(&mut self, connection: ConnectionId, text: &str) {
+        let is_known = self.is_known(connection);
         let Some(heard) = self.connections.get_mut(&connection) else { return };
         let asked = match v1::Up::parse(text) {
             Ok(v1::Up::Sync { channel, .. }) => Asked::Sync(channel.into_owned()),
@@ -45,35 +56,53 @@ impl Ledger {
             }
             Err(v1::BadFrame) => return,
         };
+        if let Asked::Sync(channel) = &asked
+            && !is_known
+            && !heard.v1.is_volunteered
+        {
+            heard.v1.blind.insert(channel.clone());
+        }
         heard.waiting.push_back(asked);
+    }
+
+    /// Whether the room has, or had, another connection of the same page.
+    fn is_known(&self, connection: ConnectionId) -> bool {
+        let Some(name) = self.connections.get(&connection).and_then(|heard| heard.v1.name.as_ref()) else {
+            return false;
+        };
+        let others = |(id, other): (&ConnectionId, &Heard)| *id != connection && other.v1.name.as_ref() == Some(name);
+        self.connections.iter().any(others) || self.away.contains_key(name)
+    }
+
+    /// The room's clock shows a time. Who has been away for long may be forgotten.
+    pub(crate) fn set_now(&mut self, now: Millis) {
+        self.now = now;
+        self.away.retain(|_, at| now - *at < limits::AWAY_DAYS * DAY_MS);
     }
 
     /// The room is told that a connection is quiet.
     pub(crate) fn is_quiet(&mut self, connection: ConnectionId) {
-        let may_be_forgotten = self.may_have_passed(limits::AWAY_DAYS);
-        let Some(heard) = self.connections.get(&connection) else { return };
-        let name = heard.v1.name.clone();
-        let others = |(id, other): (&ConnectionId, &Heard)| *id != connection && other.v1.name == name;
-        let is_known = name.is_some()
-            && !may_be_forgotten
-            && (self.connections.iter().any(others) || name.as_ref().is_some_and(|name| self.away.contains(name)));
+        let is_known = self.is_known(connection);
         let Some(heard) = self.connections.get_mut(&connection) else { return };
         let has_asked = !heard.v1.synced.is_empty() || heard.waiting.iter().any(|a| matches!(a, Asked::Sync(_)));
         heard.v1.is_volunteered = true;
         heard.v1.is_strange = has_asked && !is_known;
     }
 
-    /// Whether a connection is rightly not sent what is in one of these channels.
-    pub(crate) fn leaves_out(&self, connection: ConnectionId, channels: &[&str]) -> bool {
-        let Some(HeardV1 { is_strange, synced, .. }) = self.connections.get(&connection).map(|heard| &heard.v1) else {
-            return false;
-        };
-        *is_strange && channels.iter().any(|channel| !synced.contains(*channel))
+    /// Whether a connection is rightly not sent what is in a channel.
+    pub(crate) fn leaves_out(&self, connection: ConnectionId, channel: &str) -> bool {
+        let heard = self.connections.get(&connection).map(|heard| &heard.v1);
+        heard.is_some_and(|heard| heard.is_strange && !heard.synced.contains(channel))
     }
 
-    /// Whether a connection was sent all that it may have missed.
-    pub(crate) fn is_volunteered(&self, connection: ConnectionId) -> bool {
-        self.connections.get(&connection).is_some_and(|heard| heard.v1.is_volunteered && !heard.v1.is_strange)
+    /// Whether a connection was sent all that its page may have missed.
+    pub(crate) fn is_caught_up(&self, connection: ConnectionId) -> bool {
+        self.connections.get(&connection).is_some_and(|heard| heard.v1.is_caught_up)
+    }
+
+    /// Whether nobody knew whose connection it is that asked for a channel.
+    pub(crate) fn was_blind(&self, connection: ConnectionId, channel: &str) -> bool {
+        self.connections.get(&connection).is_some_and(|heard| heard.v1.blind.contains(channel))
     }
 
     /// Judges a frame of version 1.
@@ -139,9 +168,12 @@ impl Ledger {
         Ok(())
     }
 
-    /// Whether an action's rows went to its sender as its result alone, so that they are lost to a page that waits no longer.
-    pub(crate) fn is_told_once(&self, nonce: u64) -> bool {
-        self.told_once.contains(&nonce)
+    /// The ids of an action's rows in a channel, if they went to its sender as its result alone: a page that waits no longer lacks them.
+    pub(crate) fn told_once(&self, nonce: u64, channel: &str) -> Vec<String> {
+        let version = self.history.applied.get(&nonce).filter(|_| self.told_once.contains(&nonce));
+        let made = version.and_then(|version| self.history.versions.get(*version as usize));
+        let of_channel = made.into_iter().flat_map(|made| &made.keys).filter(|(of, _)| *of == channel);
+        of_channel.map(|(_, id)| id.clone()).collect()
     }
 
     /// Whether an action's rows came to a page before what it had missed.

@@ -18,7 +18,8 @@
 //! - `checks.rs` (with `look.rs`) looks at each room after each batch, `keeping.rs` at how much it keeps, `frames.rs` at each frame that
 //!   it gets and sends (`frames_v1.rs` in version 1), `items.rs` at each item that it hands out, `fates.rs` at each client; `model.rs` says
 //!   what the tables must hold.
-//! - `page.rs` is a page of version 1, `pages.rs` what becomes of such pages, `proof.rs` what the home knows to have arrived there.
+//! - `page.rs` is a page of version 1, `pages.rs` what becomes of such pages, `proof.rs` what the home knows to have arrived there, `lacks.rs`
+//!   what nobody can help such a page with.
 //! - `tamper.rs` breaks rooms on purpose: the checks are worth something only as far as they catch them.
 
 #![deny(unsafe_code)]
@@ -35,6 +36,7 @@ mod frames;
 mod frames_v1;
 mod items;
 mod keeping;
+mod lacks;
 mod look;
 mod model;
 mod network;

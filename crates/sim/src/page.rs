@@ -4,9 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use partysync_protocol::Millis;
+use partysync_room::ConnectionId;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::lacks::{Early, Lacks};
 use crate::model::CHANNELS;
 
 /// Then a call is given up, and its answer is ignored.
@@ -35,6 +37,7 @@ struct View {
     shown: Rows,
     /// What outlives the page, deleted rows among it.
     stored: Rows,
+    lacks: Lacks,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -53,13 +56,16 @@ pub(crate) struct Call {
     at: Millis,
 }
 
-/// What a page learns of an action.
+/// What a page learns.
 pub(crate) enum Told {
-    Applied(u64),
+    /// Its rows are of this channel.
+    Applied(u64, Option<usize>),
     /// The error's text.
     Failed(u64, String),
     /// An action was applied, and the page does not look at the rows any more.
-    Ignored(u64),
+    Ignored(u64, Option<usize>),
+    /// What it asked for of a channel.
+    Rows(usize),
 }
 
 /// Whatever a room says in version 1.
@@ -85,6 +91,11 @@ impl Said<'_> {
     pub(crate) fn id(&self) -> String {
         self.id.as_str().unwrap_or_default().to_owned()
     }
+
+    /// The channel that it is about.
+    fn of(&self) -> Option<usize> {
+        CHANNELS.iter().position(|channel| *channel == self.channel)
+    }
 }
 
 /// A row's id, and its last two columns.
@@ -108,7 +119,8 @@ impl Page {
         let views = std::mem::take(&mut self.views);
         *self = Page::default();
         if keeps_stored {
-            self.views = views.map(|view| View { stored: view.stored, ..View::default() });
+            let keep = |View { stored, lacks, .. }| View { stored, lacks: lacks.reloaded(), ..View::default() };
+            self.views = views.map(keep);
         }
     }
 
@@ -166,31 +178,50 @@ impl Page {
         late.into_iter().filter_map(give_up).collect()
     }
 
-    /// Hears a frame.
-    pub(crate) fn hear(&mut self, text: &str) -> Option<Told> {
+    /// Hears a frame on a connection.
+    pub(crate) fn hear(&mut self, on: ConnectionId, text: &str) -> Option<Told> {
         let said: Said<'_> = serde_json::from_str(text).ok()?;
         if said.kind == "success" || said.kind == "error" {
             return self.answered(&said);
         }
-        let view = &mut self.views[CHANNELS.iter().position(|channel| *channel == said.channel)?];
+        let channel = said.of()?;
+        let view = &mut self.views[channel];
+        if view.state == Mounted::Reading {
+            view.lacks.stored_early(on, Early::Update);
+        }
         if view.state != Mounted::No {
             view.take(said.payload.unwrap_or_default(), said.sync);
         }
-        None
+        said.sync.then_some(Told::Rows(channel))
     }
 
     fn answered(&mut self, said: &Said<'_>) -> Option<Told> {
         let is_applied = said.kind == "success";
         let Some(call) = self.calls.remove(&said.id()) else {
-            return self.given_up.get(&said.id()).filter(|_| is_applied).map(|nonce| Told::Ignored(*nonce));
+            let nonce = self.given_up.get(&said.id()).filter(|_| is_applied)?;
+            return Some(Told::Ignored(*nonce, said.of()));
         };
         if !is_applied {
             return Some(Told::Failed(call.nonce, said.error.join("\n")));
         }
-        if let Some(channel) = CHANNELS.iter().position(|channel| *channel == said.channel) {
+        if let Some(channel) = said.of() {
             self.views[channel].take(said.result.clone().unwrap_or_default(), false);
         }
-        Some(Told::Applied(call.nonce))
+        Some(Told::Applied(call.nonce, said.of()))
+    }
+
+    /// What it may lack of a channel.
+    pub(crate) fn lacks(&self, channel: usize) -> &Lacks {
+        &self.views[channel].lacks
+    }
+
+    pub(crate) fn lacks_mut(&mut self, channel: usize) -> &mut Lacks {
+        &mut self.views[channel].lacks
+    }
+
+    /// It has all that it was volunteered on a connection.
+    pub(crate) fn caught_up(&mut self, on: ConnectionId) {
+        self.views.iter_mut().for_each(|view| view.lacks.caught_up(on));
     }
 
     /// What it shows of a channel.
@@ -204,6 +235,7 @@ impl View {
     fn take(&mut self, rows: Vec<&RawValue>, is_sync: bool) {
         for row in rows {
             let Some(columns) = Columns::of(row.get()) else { continue };
+            self.lacks.told(&columns.id);
             if is_sync || columns.deleted_at.is_none() {
                 self.shown.insert(columns.id.clone(), row.get().to_owned());
             } else {

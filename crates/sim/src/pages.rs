@@ -6,9 +6,10 @@ use partysync_protocol::{ErrorCode, Millis};
 
 use crate::checks::{Checked, Promise, Violation, ensure};
 use crate::fates::Known;
+use crate::lacks::Early;
 use crate::model::CHANNELS;
 use crate::network::{Lane, Wire};
-use crate::page::{Page, Told};
+use crate::page::{Columns, Page, Told};
 use crate::script;
 use crate::slow::Down;
 use crate::world::World;
@@ -25,10 +26,6 @@ pub(crate) struct Tab {
     key: Key,
     /// The page's `_pk`.
     pk: Option<String>,
-    /// It was sent its own action's rows before it was sent what it missed. What it asks for after the next load begins too late then.
-    is_torn: bool,
-    /// It does not hold what the room holds, and cannot: version 1 ends there.
-    is_beyond_help: bool,
 }
 
 /// How a page gets its `_pk`.
@@ -48,7 +45,7 @@ impl World {
         let key = *self.rng.pick(&[Key::None, Key::EachLoad, Key::EachLoad, Key::EachLoad, Key::Fixed]);
         let identity = format!("page {number}");
         let page = Page::default();
-        self.tabs.push(Tab { site, wire: None, page, identity, key, pk: None, is_torn: false, is_beyond_help: false });
+        self.tabs.push(Tab { site, wire: None, page, identity, key, pk: None });
         self.load(number);
     }
 
@@ -172,8 +169,24 @@ impl World {
 
     /// A frame arrives at a page, if there is one.
     fn hear_one(&mut self, tab: usize) -> Result<bool, Violation> {
-        let Tab { site, wire, page, is_torn, is_beyond_help, .. } = &mut self.tabs[tab];
+        let has_heard = self.hear_frame(tab)?;
+        self.note_caught_up(tab);
+        Ok(has_heard)
+    }
+
+    /// Notes if a page has all that it was sent, and that is all that it missed.
+    fn note_caught_up(&mut self, tab: usize) {
+        let Tab { site, wire, page, .. } = &mut self.tabs[tab];
+        let Some(wire) = wire.as_ref().filter(|wire| wire.down.is_empty() && !wire.down.is_behind()) else { return };
+        if let Some(id) = wire.id().filter(|id| self.sites[*site].ledger.is_caught_up(*id)) {
+            page.caught_up(id);
+        }
+    }
+
+    fn hear_frame(&mut self, tab: usize) -> Result<bool, Violation> {
+        let Tab { site, wire, page, .. } = &mut self.tabs[tab];
         let Some(wire) = wire else { return Ok(false) };
+        let Some(id) = wire.id() else { return Ok(false) };
         let Some((_, down)) = wire.down.pop() else { return Ok(false) };
         let text = match down {
             Down::Ping(mark) => {
@@ -183,9 +196,11 @@ impl World {
             Down::Text(text) => text,
         };
         let ledger = &mut self.sites[*site].ledger;
-        match page.hear(&text) {
-            Some(Told::Applied(nonce)) => {
-                *is_torn |= ledger.is_told_early(nonce);
+        match page.hear(id, &text) {
+            Some(Told::Applied(nonce, channel)) => {
+                if let Some(channel) = channel.filter(|_| ledger.is_told_early(nonce)) {
+                    page.lacks_mut(channel).stored_early(id, Early::Result);
+                }
                 ledger.check_told(nonce, Known::Applied)?;
             }
             Some(Told::Failed(nonce, error)) => {
@@ -193,9 +208,13 @@ impl World {
                 let is_open = is_open.iter().any(|code| code.text() == error);
                 ledger.check_told(nonce, if is_open { Known::Unknown } else { Known::Rejected })?;
             }
-            // Nobody else tells it of these rows.
-            Some(Told::Ignored(nonce)) => *is_beyond_help |= ledger.is_told_once(nonce),
-            None => {}
+            Some(Told::Ignored(nonce, Some(channel))) => {
+                page.lacks_mut(channel).missed(ledger.told_once(nonce, CHANNELS[channel]).into_iter());
+            }
+            Some(Told::Rows(channel)) => {
+                page.lacks_mut(channel).answered(id, ledger.was_blind(id, CHANNELS[channel]));
+            }
+            Some(Told::Ignored(_, None)) | None => {}
         }
         Ok(true)
     }
@@ -219,27 +238,14 @@ impl World {
 
     fn reload_tab(&mut self, tab: usize, keeps_stored: bool) -> Checked {
         let code = self.rng.chance(700).then_some(GOING_AWAY);
-        let is_torn = self.is_torn(tab) && keeps_stored;
+        self.note_caught_up(tab);
         self.end_tab(tab, code);
         let Tab { site, page, .. } = &mut self.tabs[tab];
         let open: Vec<u64> = page.calls.values().map(|call| call.nonce).collect();
         self.sites[*site].ledger.give_up(&open);
         page.reload(keeps_stored);
         self.load(tab);
-        self.tabs[tab].is_torn = false;
-        self.tabs[tab].is_beyond_help = is_torn;
         Ok(())
-    }
-
-    /// Whether a page lacks something that is older than what it stored.
-    fn is_torn(&self, tab: usize) -> bool {
-        let Tab { site, wire, is_torn, is_beyond_help, .. } = &self.tabs[tab];
-        let is_whole = |wire: &Wire| {
-            wire.down.is_empty()
-                && !wire.down.is_behind()
-                && wire.id().is_some_and(|id| self.sites[*site].ledger.is_volunteered(id))
-        };
-        *is_beyond_help || *is_torn && !wire.as_ref().is_some_and(is_whole)
     }
 
     /// An old copy took a room's place: version 1 knows no resets, so its users clear what their browsers stored.
@@ -254,10 +260,6 @@ impl World {
     /// Without faults, and with time, everything arrives.
     pub(crate) fn rest_tabs(&mut self) -> Checked {
         for tab in 0..self.tabs.len() {
-            if self.is_beyond_help(tab) {
-                self.stats.beyond_help += 1;
-                self.reload_tab(tab, false)?;
-            }
             self.connect_tab(tab)?;
             self.read_stored(tab)?;
             self.give_up_calls(tab);
@@ -272,15 +274,23 @@ impl World {
         Ok(())
     }
 
-    /// A page may be one that the server cannot help: see SPEC 12.11 for who is not known, and `calls` in [`Page`] for answers that come too
-    /// late.
-    fn is_beyond_help(&self, tab: usize) -> bool {
-        let Tab { site, wire, page, is_beyond_help, .. } = &self.tabs[tab];
-        let strange = wire.as_ref().and_then(Wire::id).is_some_and(|id| {
-            let asked: Vec<&str> = (0..CHANNELS.len()).filter(|c| page.has_asked(*c)).map(|c| CHANNELS[c]).collect();
-            self.sites[*site].ledger.leaves_out(id, &asked)
+    /// Pages that nobody can help are loaded anew, with nothing stored. Returns whether there are any.
+    pub(crate) fn clear_helpless(&mut self) -> Result<bool, Violation> {
+        let mut helpless: Vec<usize> = (0..self.tabs.len()).collect();
+        helpless.retain(|tab| {
+            let may_lack = |c| self.leaves_out(*tab, c) || self.tabs[*tab].page.lacks(c).is_something();
+            (0..CHANNELS.len()).any(|channel| self.tabs[*tab].page.has_asked(channel) && may_lack(channel))
         });
-        *is_beyond_help || strange
+        self.stats.beyond_help += helpless.len() as u64;
+        helpless.iter().try_for_each(|tab| self.reload_tab(*tab, false))?;
+        Ok(!helpless.is_empty())
+    }
+
+    /// Whether the room took the page for one that has just opened, and waits for it to ask for a channel.
+    fn leaves_out(&self, tab: usize, channel: usize) -> bool {
+        let Tab { site, wire, .. } = &self.tabs[tab];
+        let id = wire.as_ref().and_then(Wire::id);
+        id.is_some_and(|id| self.sites[*site].ledger.leaves_out(id, CHANNELS[channel]))
     }
 
     pub(crate) fn is_tab_at_rest(&self, tab: usize) -> bool {
@@ -288,19 +298,23 @@ impl World {
         wire.as_ref().is_some_and(|wire| wire.is_quiet() && !wire.is_fresh())
             && page.calls.is_empty()
             && !page.is_reading()
-            && !self.is_beyond_help(tab)
     }
 
-    /// P10: a page shows what the room holds.
+    /// P10: a page shows what the room holds, but for what nobody can help it with.
     pub(crate) fn check_tab(&self, tab: usize) -> Checked {
         let Tab { site, page, .. } = &self.tabs[tab];
         let held = self.sites[*site].ledger.head_rows();
         for (channel, held) in held.iter().enumerate().filter(|(channel, _)| page.has_asked(*channel)) {
+            if self.leaves_out(tab, channel) {
+                continue;
+            }
             let (shown, held): (_, BTreeSet<&str>) = (page.shown(channel), held.iter().map(String::as_str).collect());
-            let (more, less): (Vec<_>, Vec<_>) = (shown.difference(&held).collect(), held.difference(&shown).collect());
+            let counts = |row: &&&str| Columns::of(row).is_none_or(|row| !page.lacks(channel).row(&row.id));
+            let more: Vec<_> = shown.difference(&held).filter(counts).collect();
+            let less: Vec<_> = held.difference(&shown).filter(counts).collect();
             let name = CHANNELS[channel];
             ensure!(
-                shown == held,
+                more.is_empty() && less.is_empty(),
                 P10,
                 "at rest a page shows in {name} {more:#?}, which the room does not hold, and lacks {less:#?}"
             );

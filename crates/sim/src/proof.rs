@@ -4,7 +4,7 @@
 use partysync_protocol::Version;
 use partysync_room::Arrived;
 
-/// A version, and the number of channels of which updates were sent until then.
+/// A version, and the number of channels that the page had asked for until then.
 pub(crate) type Mark = (Version, u8);
 
 /// What is known of one socket.

@@ -61,6 +61,7 @@ impl World {
         let at = &mut self.sites[site];
         let Some(room) = &mut at.room else { return Ok(()) };
         self.arrivals.drain(..).for_each(|(connection, arrived)| room.arrived(connection, arrived));
+        at.ledger.set_now(now);
         events.iter().try_for_each(|event| at.ledger.arrived(event))?;
         let mut effects = Vec::new();
         room.handle(input, events, &mut effects);
@@ -135,6 +136,11 @@ impl World {
     fn carry_out(&mut self, site: usize, effect: Effect) -> Checked {
         match effect {
             Effect::Send { to, frame } => self.send(site, to, Kind::Answer, &frame, false),
+            Effect::Answer { to, frame, bare } => {
+                let wire = self.wires().find(|wire| wire.id() == Some(to));
+                let is_behind = wire.is_some_and(|wire| wire.down.is_behind());
+                self.send(site, to, Kind::Answer, if is_behind { &bare } else { &frame }, false)
+            }
             Effect::Broadcast { to, except, since, frame } => {
                 let kind = Kind::News { since };
                 to.iter().filter(|to| Some(**to) != except).try_for_each(|to| self.send(site, *to, kind, &frame, true))
@@ -285,7 +291,8 @@ impl World {
         let ledger = &mut self.sites[site].ledger;
         // Of who was told nothing yet a room that leaves memory keeps nothing.
         let told = ledger.connections.values().filter(|heard| heard.v1.was_told());
-        ledger.away.extend(told.filter_map(|heard| heard.v1.name.clone()));
+        let now = ledger.now;
+        ledger.away.extend(told.filter_map(|heard| Some((heard.v1.name.clone()?, now))));
         self.put_to_sleep(site)?;
         self.lose_connections(site)
     }
@@ -363,7 +370,9 @@ fn sent_to(effects: &[Effect]) -> BTreeSet<ConnectionId> {
     let mut all = BTreeSet::new();
     for effect in effects {
         match effect {
-            Effect::Send { to, .. } | Effect::Track { connection: to, .. } => drop(all.insert(*to)),
+            Effect::Send { to, .. } | Effect::Answer { to, .. } | Effect::Track { connection: to, .. } => {
+                all.insert(*to);
+            }
             Effect::Broadcast { to, except, .. } => all.extend(to.iter().filter(|to| Some(**to) != *except)),
             _ => {}
         }

@@ -172,6 +172,10 @@ impl World {
             (0..self.devices.len()).try_for_each(|device| self.deliver_all(device))?;
             self.hear_all()?;
             if self.is_at_rest() {
+                (0..self.tabs.len()).try_for_each(|tab| self.check_tab(tab))?;
+                if self.clear_helpless()? {
+                    continue;
+                }
                 if self.sites.iter().all(|site| !site.ledger.has_items()) {
                     return self.check_rest();
                 }
@@ -202,7 +206,6 @@ impl World {
             let (shown, held) = (core.rows(), ledger.head_rows());
             ensure!(shown == held, P1, "at rest a client shows {shown:#?}; the room holds {held:#?}");
         }
-        (0..self.tabs.len()).try_for_each(|tab| self.check_tab(tab))?;
         self.sites.iter().try_for_each(|site| site.ledger.check_all_settled())
     }
 

@@ -261,7 +261,7 @@ fn to_json(value: ValueRef<'_>) -> Json {
 /// The text frames for a connection, in order.
 pub fn frames(effects: &[Effect], connection: ConnectionId) -> impl Iterator<Item = String> {
     effects.iter().filter_map(move |effect| match effect {
-        Effect::Send { to, frame } if *to == connection => Some(frame.to_string()),
+        Effect::Send { to, frame } | Effect::Answer { to, frame, .. } if *to == connection => Some(frame.to_string()),
         Effect::Broadcast { to, except, frame, .. } if to.contains(&connection) && *except != Some(connection) => {
             Some(frame.to_string())
         }

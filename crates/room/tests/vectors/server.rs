@@ -89,7 +89,7 @@ pub(crate) fn done(effects: &[Effect]) -> Vec<(ConnectionId, Done)> {
     let mut done = Vec::new();
     for effect in effects {
         match effect {
-            Effect::Send { to, frame } => done.push((*to, sent(frame))),
+            Effect::Send { to, frame } | Effect::Answer { to, frame, .. } => done.push((*to, sent(frame))),
             Effect::Broadcast { to, except, frame, .. } => {
                 done.extend(to.iter().filter(|to| Some(**to) != *except).map(|to| (*to, sent(frame))));
             }

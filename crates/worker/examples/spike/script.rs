@@ -202,7 +202,7 @@ impl From<Happening> for Event {
 
 fn tell(effect: Effect) -> String {
     match effect {
-        Effect::Send { to, frame } => format!("to {}: {}", to.0, &*frame),
+        Effect::Send { to, frame } | Effect::Answer { to, frame, .. } => format!("to {}: {}", to.0, &*frame),
         Effect::Broadcast { to, except, frame, .. } => {
             let to: Vec<u64> = to.iter().filter(|to| Some(**to) != except).map(|to| to.0).collect();
             format!("to all of {to:?}: {}", &*frame)
