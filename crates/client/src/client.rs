@@ -26,6 +26,10 @@ pub struct Client {
     view: View,
     session: Session,
     token: Option<Token>,
+    /// The last one that did not let it in. It is never shown again (SPEC 9.8).
+    refused: Option<Token>,
+    /// The room was left for the token it had, and there is no other one yet.
+    waits_for_token: bool,
     /// What to do about actions that the server could not take.
     retry: Option<Retry>,
     input: Input,
@@ -54,6 +58,8 @@ impl Client {
             decided: None,
             session: Session::Closed,
             token: None,
+            refused: None,
+            waits_for_token: false,
             retry: None,
             input: Input { now: 0, random },
         }
@@ -174,6 +180,11 @@ impl Client {
                 link.ping_ms = welcome.ping_ms.max(1_000);
                 link.have_patches = welcome.have_patches.unwrap_or(link.have_patches).max(1);
                 link.have_ms = welcome.have_ms.unwrap_or(link.have_ms).max(1_000);
+                if self.waits_for_token {
+                    // Another socket brings nobody back either.
+                    self.session = Session::Refused(*link);
+                    return;
+                }
                 return self.join(effects);
             }
             // The app's text to a socket that has not said what it speaks; it comes again (SPEC 14.6).
@@ -227,9 +238,10 @@ impl Client {
 
     /// There is another token. One that was refused brings nobody back (SPEC 9.8).
     fn renew(&mut self, token: Option<Token>, effects: &mut Vec<Effect>) {
-        if token == self.token {
+        if token == self.token || (token.is_some() && token == self.refused) {
             return;
         }
+        self.waits_for_token &= token.is_none();
         self.token = token;
         match (&self.session, &self.token) {
             (Session::Closed | Session::Greeting(_), _) | (_, None) => {}
@@ -414,6 +426,8 @@ impl Client {
         match (error, self.session.link().copied()) {
             (Some(error), Some(link)) if error.is_unauthorized() => {
                 self.session = Session::Refused(link);
+                self.refused.clone_from(&self.token);
+                self.waits_for_token = true;
                 effects.push(Effect::Token { refused: Some(error) });
             }
             (Some(error), _) if error.retry == partysync_protocol::Retry::Never => {

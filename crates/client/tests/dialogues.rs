@@ -621,6 +621,37 @@ fn spec_9_8_a_room_left_for_its_token_is_entered_again_on_the_same_socket_with_a
 }
 
 #[test]
+fn spec_9_8_another_socket_brings_nobody_back_with_a_token_that_was_refused() {
+    let mut table = Table::new();
+    table.handle(token("old"));
+    table.handle(Event::Opened);
+    table.welcome();
+    table.sent();
+    table.text(left(Some("4401")));
+    let hello = json!({"type": "hello", "versions": [2]});
+    for shown in [token("old"), Event::Token(None), token("old")] {
+        table.handle(shown);
+        table.handle(Event::Closed);
+        table.handle(Event::Opened);
+        table.welcome();
+        table.text(joined(0, 0, true, true));
+        assert_eq!((table.sent(), table.client.is_live()), (vec![hello.clone()], false));
+    }
+    table.handle(token("new"));
+    let sent = table.sent();
+    assert_eq!((&sent[0]["type"], &sent[0]["token"], sent.len()), (&json!("join"), &json!("new"), 1));
+    // One that comes while there is no socket does as well.
+    table.text(left(Some("4401")));
+    table.handle(Event::Closed);
+    table.handle(token("newer"));
+    table.handle(Event::Opened);
+    table.welcome();
+    assert_eq!(table.sent()[1]["token"], "newer");
+    table.handle(token("new"));
+    assert_eq!(table.sent(), Vec::<Json>::new(), "not even to renew an admission");
+}
+
+#[test]
 fn spec_9_8_a_socket_that_dies_while_a_token_is_waited_for_is_given_up() {
     let mut table = Table::joined();
     table.text(left(Some("4401")));

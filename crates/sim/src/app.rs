@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use partysync_derive::Record;
 use partysync_model::{ActionError, Column, ColumnType, Record, Schema, Table, Tx, Value};
-use partysync_room::{Call, Changed, Sockets, SyncServer};
+use partysync_room::{Call, Changed, Handled, Message, Socket, Sockets, SyncServer};
 use serde::{Deserialize, Serialize};
 
 use crate::disk::lock;
@@ -39,6 +39,9 @@ const JOURNAL_SQL: &str = "CREATE TABLE IF NOT EXISTS journal (seq INTEGER PRIMA
 
 /// The counter that `on_alarm` adds to.
 pub(crate) const ALARM_COUNTER: i64 = 100;
+
+/// Why the app closes a socket.
+pub(crate) const ENDS: &str = "The app ends it.";
 
 /// What stands in the journal for an alarm.
 pub(crate) const ALARM_NONCE: u64 = 0;
@@ -309,6 +312,14 @@ impl SyncServer for App {
         let made = apply(tx, request)?;
         self.journal(tx, nonce, made)?;
         Ok(Changed::Captured)
+    }
+
+    /// Who asks for it is put out, with a close code.
+    fn on_message(&mut self, _: &mut Tx<'_>, socket: Socket<'_>, message: Message<'_>) -> Result<Handled, ActionError> {
+        let Message::Text(text) = message else { return Ok(Handled::No) };
+        let Some(Ok(code)) = text.strip_prefix("end ").map(str::parse) else { return Ok(Handled::No) };
+        socket.close(code, ENDS)?;
+        Ok(Handled::Yes)
     }
 
     fn on_alarm(&mut self, tx: &mut Tx<'_>, _: Sockets<'_>) -> Result<(), ActionError> {

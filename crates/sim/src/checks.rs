@@ -107,6 +107,12 @@ pub(crate) struct Ledger {
     /// The keys of all items of the outbox that were ever handed out.
     pub(crate) keys: BTreeMap<String, Item>,
     pub(crate) delivered: BTreeSet<Item>,
+    /// Actions that came from who was in the room.
+    pub(crate) let_in: BTreeSet<u64>,
+    /// Actions that came from who was not.
+    pub(crate) barred: BTreeSet<u64>,
+    /// The true time, by which admissions end.
+    pub(crate) true_now: Millis,
     /// From when to when the room's clock has been.
     pub(crate) times: Option<(Millis, Millis)>,
     /// Whether that clock was ever set back.
@@ -295,6 +301,8 @@ impl Ledger {
             ensure!(nonce % SITES == self.site as u64, P9, "action {nonce} of another room is in room {}", self.site);
             ensure!(!history.applied.contains_key(nonce), P4, "action {nonce} was applied twice");
             ensure!(!history.rejected.contains(nonce), P5, "action {nonce} was rejected and then applied");
+            let may_be = self.let_in.contains(nonce) || !self.barred.contains(nonce);
+            ensure!(may_be, P9, "action {nonce} was applied, of somebody who was not in the room");
             let Some(request) = self.requests.get(nonce) else {
                 return Err(Violation { promise: Promise::P5, what: format!("nobody asked for action {nonce}") });
             };

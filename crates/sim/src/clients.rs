@@ -5,11 +5,13 @@ use std::collections::BTreeSet;
 use partysync_client::{Apply, Client, Config, Effect, Event, Input, State};
 use partysync_model::{Value, push_row};
 use partysync_protocol::Millis;
+use partysync_protocol::v2::Up;
 use partysync_room::ConnectionId;
 
 use crate::Tamper;
 use crate::app::{self, Request};
-use crate::checks::{Checked, Promise, Violation, nonce_of};
+use crate::checks::{Checked, Promise, Violation, ensure, nonce_of};
+use crate::door::Pass;
 use crate::model::CHANNELS;
 use crate::network::{Lane, Wire};
 use crate::script;
@@ -27,7 +29,7 @@ const READS_PER_MILLE: u64 = 200;
 pub(crate) struct Device {
     pub(crate) wire: Option<Wire>,
     pub(crate) cores: Vec<Core>,
-    identity: String,
+    pub(crate) identity: String,
 }
 
 /// A client of one room.
@@ -35,6 +37,9 @@ pub(crate) struct Core {
     pub(crate) site: usize,
     pub(crate) client: Client,
     tick_at: Option<Millis>,
+    pub(crate) pass: Pass,
+    /// It is off its socket, which goes on with other rooms, until then.
+    pub(crate) back_at: Option<Millis>,
     /// An old state of it.
     pub(crate) stored: Option<State>,
 }
@@ -47,7 +52,8 @@ impl Device {
 
 impl Core {
     pub(crate) fn new(site: usize, random: [u8; 16]) -> Self {
-        Core { site, client: Client::new(config(site), random), tick_at: None, stored: None }
+        let client = Client::new(config(site), random);
+        Core { site, client, tick_at: None, pass: Pass::default(), back_at: None, stored: None }
     }
 
     /// What the user sees, as JSON, channel by channel.
@@ -103,6 +109,7 @@ impl World {
     fn deliver_one(&mut self, device: usize) -> Result<bool, Violation> {
         let next = self.devices[device].wire.as_mut().and_then(|wire| wire.down.pop());
         let Some((lane, Down::Text(frame))) = next else { return Ok(false) };
+        self.devices[device].wire.as_mut().map_or(Ok(()), |wire| wire.hears(lane, &frame))?;
         // What is about no room is about the socket.
         let all = frame.starts_with(r#"{"type":"welcome""#);
         let cores = if all { 0..self.devices[device].cores.len() } else { lane..lane + 1 };
@@ -132,11 +139,26 @@ impl World {
         if wire.is_some() || sites.iter().any(|site| self.sites[*site].room.is_none()) {
             return Ok(());
         }
+        self.have_tokens(device)?;
         let lanes = sites.into_iter().map(|site| Lane { site, id: self.new_connection() }).collect();
-        let window = self.window();
-        let device_ = &mut self.devices[device];
-        device_.wire = Some(Wire::new(lanes, device_.identity.clone(), window));
-        self.for_all(device, &Event::Opened)
+        let (window, door) = (self.window(), self.door(!self.is_resting));
+        let Device { wire, cores, identity } = &mut self.devices[device];
+        let token = cores[0].pass.token();
+        match door.ask(identity, token.as_ref()) {
+            Ok(admission) => {
+                let opened = wire.insert(Wire::new(lanes, identity.clone(), window));
+                opened.admit(admission, token, door.now);
+                cores.iter_mut().for_each(|core| core.back_at = None);
+                self.for_all(device, &Event::Opened)
+            }
+            Err(refusal) => {
+                if refusal.is_clients_fault() {
+                    cores[0].pass.refuse();
+                    cores[0].pass.want(door.now);
+                }
+                Ok(())
+            }
+        }
     }
 
     fn for_all(&mut self, device: usize, event: &Event) -> Checked {
@@ -178,6 +200,7 @@ impl World {
                 return Err(Violation { promise: Promise::P4, what: "a client's state cannot be stored".to_owned() });
             };
             core.client = Client::restore(config(core.site), stored);
+            core.pass = Pass::default();
             self.sites[core.site].ledger.check_client(&mut core.client)?;
         }
         Ok(())
@@ -212,6 +235,9 @@ impl World {
         let at = &mut self.devices[device].cores[core];
         let (before, pending) = (at.client.cursor(), at.pending());
         let resets = matches!(&event, Event::Text(text) if text.contains(r#""type":"snapshot""#));
+        let is_left = matches!(&event, Event::Text(text) if text.starts_with(r#"{"type":"left""#));
+        let expires = matches!(&event, Event::Text(text) if text.starts_with(r#"{"type":"expires""#));
+        let is_asked = expires && at.client.is_live();
         let mut effects = Vec::new();
         at.client.handle(input, event, &mut effects);
         let after = at.client.cursor();
@@ -240,18 +266,43 @@ impl World {
             .collect();
         let nonces = |pending: &[(u64, u64)]| pending.iter().map(|(_, nonce)| *nonce).collect::<Vec<u64>>();
         ledger.check_pending(&nonces(&pending), &nonces(&at.pending()), &told, resets)?;
-        effects.into_iter().try_for_each(|effect| self.client_effect(device, core, &pending, effect))
+        let asks = effects.iter().any(|effect| matches!(effect, Effect::Token { .. }));
+        ensure!(asks || !is_asked, P9, "a client that is told that its admission ends asks for no token");
+        effects.into_iter().try_for_each(|effect| self.client_effect(device, core, &pending, effect, is_left))
     }
 
-    fn client_effect(&mut self, device: usize, core: usize, pending: &[(u64, u64)], effect: Effect) -> Checked {
+    /// `is_left`: its room was left.
+    fn client_effect(
+        &mut self,
+        device: usize,
+        core: usize,
+        pending: &[(u64, u64)],
+        effect: Effect,
+        is_left: bool,
+    ) -> Checked {
         let Device { wire, cores, .. } = &mut self.devices[device];
         let at = &mut cores[core];
         match effect {
             Effect::Send(frame) => {
+                if let Ok(Up::Join { token, .. }) = Up::parse(&frame) {
+                    at.pass.check(token.as_ref())?;
+                }
                 wire.iter_mut().for_each(|wire| wire.send_up(core, frame.clone()));
             }
             Effect::TickAt(time) => at.tick_at = Some(time),
+            Effect::Reconnect if is_left => return self.step_off(device, core),
             Effect::Reconnect => return self.hang_up(device),
+            Effect::Token { refused } => {
+                if refused.is_some() {
+                    at.pass.refuse();
+                } else if self.rng.chance(250) {
+                    // Its app has none.
+                    return Ok(());
+                }
+                at.pass.want(self.clock + self.rng.below(1_500) as Millis);
+            }
+            // As the app said: its user wants to come back.
+            Effect::Left(error) if is_left && error.text == app::ENDS => return self.step_off(device, core),
             Effect::Settled { number, fate } => {
                 let nonce = pending.iter().find(|(n, _)| *n == number).map(|(_, nonce)| *nonce);
                 let cursor = at.client.cursor();

@@ -4,6 +4,7 @@ use partysync_client::Client;
 
 use crate::checks::{Checked, Promise, Violation};
 use crate::clients::{Core, config};
+use crate::door::Pass;
 use crate::site::{Backup, room_name};
 use crate::world::World;
 
@@ -79,6 +80,7 @@ impl World {
         let pending: Vec<u64> = core.pending().into_iter().map(|(_, nonce)| nonce).collect();
         let (client, last, site) = (state.client, state.last, core.site);
         core.client = Client::restore(config(site), state);
+        core.pass = Pass::default();
         let ledger = &mut self.sites[site].ledger;
         ledger.abandon(client, last, &pending);
         self.stats.rolled_back += 1;

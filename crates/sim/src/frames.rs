@@ -3,10 +3,11 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use partysync_protocol::v2::{Down, Joined, Patch, Up};
-use partysync_protocol::{ClientId, Cursor, ErrorCode, Version, limits};
+use partysync_protocol::{ClientId, Cursor, ErrorCode, Millis, Version, limits};
 use partysync_room::{ConnectionId, Event};
 
 use crate::checks::{Checked, Ledger, Promise, Violation, ensure, nonce_of};
+use crate::door::Known;
 use crate::frames_v1::HeardV1;
 use crate::model::Key;
 
@@ -15,6 +16,12 @@ use crate::model::Key;
 pub(crate) struct Heard {
     client: Option<ClientId>,
     is_v2: bool,
+    /// Of what it said so far: whether it is in the room. An action counts if it is.
+    pub(crate) is_present: bool,
+    /// Of what it was sent so far: whether it is in the room. It may be sent more of it if it is.
+    is_in: bool,
+    /// Until when it is admitted.
+    pub(crate) until: Option<Millis>,
     pub(crate) v1: HeardV1,
     /// What is not answered yet, in order.
     pub(crate) waiting: VecDeque<Asked>,
@@ -31,7 +38,7 @@ pub(crate) struct Heard {
     /// The room was told that it has read what it was sent.
     wants_catch_up: bool,
     /// The room closes it: nothing that it says counts.
-    is_closing: bool,
+    pub(crate) is_closing: bool,
     /// Its end has arrived in this batch.
     pub(crate) is_gone: bool,
 }
@@ -48,6 +55,8 @@ pub(crate) enum Asked {
         known: u64,
         fresh: bool,
     },
+    /// To leave; or the door said that it has to.
+    Leave,
     /// Version 1: a channel.
     Sync(String),
     /// Version 1: an action.
@@ -57,17 +66,26 @@ pub(crate) enum Asked {
     },
 }
 
+impl Heard {
+    /// From here on it is not in the room.
+    pub(crate) fn leaves(&mut self) {
+        self.is_present = false;
+        self.waiting.push_back(Asked::Leave);
+    }
+}
+
 impl Ledger {
     /// Notes an event that is given to the room.
     pub(crate) fn arrived(&mut self, event: &Event) -> Checked {
         match event {
             Event::Opened { connection, info } => {
                 let name = info.key.as_ref().map(|key| format!("{key} of {:?}", info.identity));
-                let v1 = HeardV1::of(name);
-                self.connections.insert(*connection, Heard { v1, ..Heard::default() });
+                let (v1, until) = (HeardV1::of(name), Known::until(info.data.as_deref()));
+                self.connections.insert(*connection, Heard { v1, until, ..Heard::default() });
             }
-            Event::OpenedV2 { connection, .. } => {
-                self.connections.insert(*connection, Heard { is_v2: true, ..Heard::default() });
+            Event::OpenedV2 { connection, info, .. } => {
+                let until = Known::until(info.data.as_deref());
+                self.connections.insert(*connection, Heard { is_v2: true, until, ..Heard::default() });
             }
             Event::Closed { connection, code, .. } => {
                 if let Some(heard) = self.connections.get_mut(connection) {
@@ -85,14 +103,24 @@ impl Ledger {
                     heard.wants_catch_up = true;
                 }
             }
-            Event::Text { connection, text } => self.heard(*connection, text)?,
+            Event::Text { connection, text } => {
+                self.check_stay(*connection, text)?;
+                self.heard(*connection, text)?;
+            }
+            Event::Vetted { connection, text, vetted } => {
+                self.check_stay(*connection, text)?;
+                self.vetted(*connection, text, vetted)?;
+            }
             _ => {}
         }
         Ok(())
     }
 
-    fn heard(&mut self, connection: ConnectionId, text: &str) -> Checked {
+    pub(crate) fn heard(&mut self, connection: ConnectionId, text: &str) -> Checked {
         let Some(heard) = self.connections.get_mut(&connection).filter(|heard| !heard.is_closing) else {
+            if let Ok(Up::Action { action, .. }) = Up::parse(text) {
+                self.barred.extend(nonce_of(action.get()));
+            }
             return Ok(());
         };
         heard.is_v2 |= Up::is_hello(text);
@@ -103,12 +131,16 @@ impl Ledger {
         match Up::parse(text) {
             Ok(Up::Join { client, cursor, .. }) => {
                 heard.client = Some(client);
+                heard.is_present = true;
                 heard.known = 0;
                 heard.waiting.push_back(Asked::Join { cursor });
             }
+            Ok(Up::Leave { .. }) if heard.is_present => heard.leaves(),
+            Ok(Up::Action { action, .. }) if !heard.is_present => self.barred.extend(nonce_of(action.get())),
             Ok(Up::Have { number, .. }) => heard.known = heard.known.max(number),
             Ok(Up::Action { number, action, .. }) => {
                 let (Some(client), Some(nonce)) = (heard.client, nonce_of(action.get())) else { return Ok(()) };
+                self.let_in.insert(nonce);
                 let before = self.senders.insert((client, number), nonce);
                 let (known, fresh) = (heard.known, before.is_none());
                 heard.waiting.push_back(Asked::Action { client, number, known, fresh });
@@ -152,8 +184,14 @@ impl Ledger {
         let Ok(down) = Down::parse(text) else {
             return Err(Violation { promise: Promise::P2, what: format!("the room sent {text:?}") });
         };
-        let names = room_of(&down);
+        let (names, is_in) = (room_of(&down), heard.is_in);
         ensure!(names.is_none_or(|room| room == self.address), P9, "room {} sent {text}", self.address);
+        if !matches!(down, Down::Left(_)) {
+            self.check_stay(to, text)?;
+        }
+        if matches!(down, Down::Snapshot(_) | Down::Patch(_) | Down::Ack { .. } | Down::Reject(_) | Down::Later(_)) {
+            ensure!(is_in, P9, "the room sent {text} to one that is not in it");
+        }
         match down {
             Down::Joined(joined) => self.sent_joined(to, &joined),
             Down::Patch(patch) => self.sent_patch(to, &patch, to_many),
@@ -188,7 +226,13 @@ impl Ledger {
                 Ok(())
             }
             Down::Left(_) => {
-                self.connections.entry(to).or_default().waiting.clear();
+                let heard = self.connections.entry(to).or_default();
+                // What was asked before and is not answered by now never will be.
+                let leave = heard.waiting.iter().position(|asked| *asked == Asked::Leave);
+                heard.waiting.drain(..leave.map_or(heard.waiting.len(), |leave| leave + 1));
+                heard.is_in = false;
+                // Who has left is sent no patch: it learns what it was acked when it comes back.
+                heard.promised = None;
                 Ok(())
             }
             _ => Ok(()),
@@ -203,7 +247,7 @@ impl Ledger {
         let heard = self.connections.entry(to).or_default();
         // What was asked before and is not answered by now never will be.
         let join = heard.waiting.iter().position(|asked| matches!(asked, Asked::Join { .. }));
-        let asked = heard.waiting.drain(..=join.unwrap_or(0)).next_back();
+        let asked = heard.waiting.drain(..join.map_or(0, |join| join + 1)).next_back();
         let Some(Asked::Join { cursor }) = asked else {
             return Err(Violation { promise: Promise::P2, what: "a `joined` that nobody asked for".to_owned() });
         };
@@ -220,6 +264,7 @@ impl Ledger {
             joined.reset
         );
         let held = cursor.map(|c| c.version);
+        heard.is_in = true;
         heard.held = if joined.reset { Some(joined.version) } else { held };
         heard.owed += 1;
         heard.promised = joined.newest;

@@ -12,11 +12,14 @@
 //! How a world is made:
 //! - `world.rs` decides what happens next; `server.rs` and `clients.rs` do it; `network.rs` is what lies between, and `slow.rs` what
 //!   waits there for a reader that is slow. A socket carries one room or several; `site.rs` is what the home has of one.
+//! - `door.rs` is the door of some worlds' rooms, which admits until a time, and what clients have to prove who they are. `ends.rs` ends
+//!   one room on a socket that carries others, and lets clients leave one.
 //! - `disk.rs`, `platter.rs` and `file.rs` are a disk that loses what was not synced; `vfs.rs` makes SQLite use it. `copies.rs` puts
 //!   old copies in place of rooms, and of what clients store; `courier.rs` delivers what is in the outbox.
 //! - `app.rs` is the app, `script.rs` what its users do.
 //! - `checks.rs` (with `look.rs`) looks at each room after each batch, `keeping.rs` at how much it keeps, `frames.rs` at each frame that
-//!   it gets and sends (`frames_v1.rs` in version 1), `items.rs` at each item that it hands out, `fates.rs` at each client; `model.rs` says
+//!   it gets and sends (`frames_v1.rs` in version 1, `frames_door.rs` where there is a door), `aboard.rs` at each that comes to a client,
+//!   `items.rs` at each item that it hands out, `fates.rs` at each client; `model.rs` says
 //!   what the tables must hold.
 //! - `page.rs` is a page of version 1, `pages.rs` what becomes of such pages, `proof.rs` what the home knows to have arrived there, `lacks.rs`
 //!   what nobody can help such a page with.
@@ -24,15 +27,19 @@
 
 #![deny(unsafe_code)]
 
+mod aboard;
 mod app;
 mod checks;
 mod clients;
 mod copies;
 mod courier;
 mod disk;
+mod door;
+mod ends;
 mod fates;
 mod file;
 mod frames;
+mod frames_door;
 mod frames_v1;
 mod items;
 mod keeping;

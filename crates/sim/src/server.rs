@@ -4,11 +4,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use partysync_model::DbError;
+use partysync_protocol::v2;
 use partysync_room::{Arrived, ConnectionId, Effect, Event, Input, OpenError, Room, RoomName};
 use partysync_sqlite::{Options, SqliteDb};
 
 use crate::app::App;
 use crate::checks::{Checked, Promise, Violation, ensure};
+use crate::clients::Device;
 use crate::network::Wire;
 use crate::site::room_name;
 use crate::slow::{BACKLOG_BYTES, Kind};
@@ -60,6 +62,7 @@ impl World {
         let input = Input { now, random: self.rng.word() };
         let at = &mut self.sites[site];
         let Some(room) = &mut at.room else { return Ok(()) };
+        at.ledger.true_now = self.clock;
         self.arrivals.drain(..).for_each(|(connection, arrived)| room.arrived(connection, arrived));
         at.ledger.set_now(now);
         events.iter().try_for_each(|event| at.ledger.arrived(event))?;
@@ -98,7 +101,9 @@ impl World {
 
     /// Takes some of what has arrived for a room, from random connections, in order of each.
     fn gather(&mut self, site: usize, size: usize, faults: bool) -> Result<Vec<Event>, Violation> {
-        let mut events = self.word(site, faults);
+        let goodbyes = std::mem::take(&mut self.sites[site].goodbyes).into_iter().map(Event::closed);
+        let mut events: Vec<Event> = goodbyes.collect();
+        events.extend(self.word(site, faults));
         if self.sites[site].wake_at.is_some_and(|at| at <= self.room_now()) || self.rng.chance(5) {
             self.sites[site].wake_at = None;
             events.push(Event::Alarm);
@@ -120,14 +125,14 @@ impl World {
             if ready == 0 {
                 break;
             }
-            let index = self.rng.index(ready);
+            let (index, door, name) = (self.rng.index(ready), self.door(faults), self.new_connection());
             let ready = self.wires_mut().filter(|wire| wire.has_up(site)).nth(index);
             let Some(wire) = ready else { break };
-            let event = wire.next_up(site);
-            if let (Some(Event::Closed { .. }), Some(arrived)) = (&event, wire.arrived(tamper)) {
+            let arriving = wire.next_up(site, door, name);
+            if let (Some(Event::Closed { .. }), Some(arrived)) = (arriving.last(), wire.arrived(tamper)) {
                 self.arrivals.push(arrived);
             }
-            events.extend(event);
+            events.extend(arriving);
         }
         self.lingering.retain(|wire| !wire.has_nothing_up());
         Ok(events)
@@ -145,18 +150,23 @@ impl World {
                 let kind = Kind::News { since };
                 to.iter().filter(|to| Some(**to) != except).try_for_each(|to| self.send(site, *to, kind, &frame, true))
             }
-            Effect::Close { connection, .. } => {
+            Effect::Close { connection, code, reason } => {
                 self.sites[site].ledger.closing(connection);
                 let is_it = |wire: &Wire| wire.lane_of(connection).is_some();
-                let device = self.devices.iter().position(|device| device.wire.as_ref().is_some_and(is_it));
                 let tab = self.tabs.iter().position(|tab| tab.wire.as_ref().is_some_and(is_it));
-                device.map_or(Ok(()), |device| self.cut(device))?;
+                let place = self.place_of(connection);
+                place.map_or(Ok(()), |(device, place)| self.end_room(device, place, code, &reason))?;
                 tab.map_or(Ok(()), |tab| self.cut_tab(tab))
             }
-            // Its client gives up the socket, and with it the other rooms on it.
             Effect::Leave { connection, frame } => {
                 self.send(site, connection, Kind::Answer, &frame, false)?;
                 self.sites[site].ledger.closing(connection);
+                if let Some((device, place)) = self.place_of(connection)
+                    && let Some(wire) = &mut self.devices[device].wire
+                {
+                    wire.leave(place);
+                    self.sites[site].goodbyes.push(connection);
+                }
                 Ok(())
             }
             Effect::Track { connection, channels } => {
@@ -182,6 +192,12 @@ impl World {
         }
     }
 
+    /// On which device's socket a room is that knows it by this name, and where.
+    fn place_of(&self, connection: ConnectionId) -> Option<(usize, usize)> {
+        let place = |device: &Device| device.wire.as_ref().and_then(|wire| wire.lane_of(connection));
+        self.devices.iter().enumerate().find_map(|(i, device)| Some((i, place(device)?)))
+    }
+
     fn send(&mut self, site: usize, to: ConnectionId, kind: Kind, frame: &str, to_many: bool) -> Checked {
         let Some(text) = tamper::frame(self.tamper, &mut self.tampered, frame) else { return Ok(()) };
         let devices = self.devices.iter_mut().filter_map(|device| device.wire.as_mut());
@@ -200,6 +216,9 @@ impl World {
         let (frames, bytes) = wire.down.news();
         let fits = bytes <= BACKLOG_BYTES || frames <= 1;
         ensure!(fits, P8, "{frames} frames of {bytes} bytes wait for one reader");
+        if matches!(v2::Down::parse(&text), Ok(v2::Down::Left(v2::Left { error: Some(_), .. }))) {
+            wire.aboard(lane).ends();
+        }
         self.stats.rejected += u64::from(text.contains(r#""type":"reject""#));
         self.stats.later += u64::from(text.contains(r#""type":"later""#));
         ledger.sent(to, &text, to_many)
@@ -338,6 +357,7 @@ impl World {
     fn lose_connections(&mut self, site: usize) -> Checked {
         self.sites[site].wake_at = None;
         self.sites[site].asleep.clear();
+        self.sites[site].goodbyes.clear();
         self.lose_courier(site);
         let carries = |wire: &Option<Wire>| wire.as_ref().is_some_and(|wire| wire.carries(site));
         let hit: Vec<usize> = (0..self.devices.len()).filter(|i| carries(&self.devices[*i].wire)).collect();

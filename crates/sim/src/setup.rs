@@ -69,6 +69,18 @@ pub struct Stats {
     pub restored: u64,
     /// Clients that got an old state back.
     pub rolled_back: u64,
+    /// Worlds with a door.
+    pub door: u64,
+    /// Tokens that clients were given.
+    pub tokens: u64,
+    /// Clients that were told that their admission ends.
+    pub noticed: u64,
+    /// Admissions that ended.
+    pub expired: u64,
+    /// Rooms that ended on a socket which went on with others.
+    pub ended: u64,
+    /// Clients that left their room, whose socket went on.
+    pub left: u64,
     /// Broadcasts that were left out for a slow reader.
     pub left_out: u64,
     /// Slow readers that were told what they had missed.
@@ -115,6 +127,12 @@ impl std::ops::AddAssign for Stats {
         self.shared += other.shared;
         self.restored += other.restored;
         self.rolled_back += other.rolled_back;
+        self.door += other.door;
+        self.tokens += other.tokens;
+        self.noticed += other.noticed;
+        self.expired += other.expired;
+        self.ended += other.ended;
+        self.left += other.left;
         self.left_out += other.left_out;
         self.caught_up += other.caught_up;
         self.delivered += other.delivered;

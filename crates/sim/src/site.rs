@@ -15,6 +15,8 @@ pub(crate) struct Site {
     /// What it gave back of its sockets when it went to sleep.
     pub(crate) asleep: Vec<(ConnectionId, ConnectionState)>,
     pub(crate) wake_at: Option<Millis>,
+    /// Sockets that are out of the room, of which it does not know yet.
+    pub(crate) goodbyes: Vec<ConnectionId>,
     /// A sync failed, and the system may believe that all is on disk. If the power went while the file is opened the next time,
     /// neither the file nor its log would be whole: no database bears that.
     pub(crate) is_delicate: bool,
@@ -38,6 +40,7 @@ impl Site {
             room: None,
             asleep: Vec::new(),
             wake_at: None,
+            goodbyes: Vec::new(),
             is_delicate: false,
             courier: Vec::new(),
             backup: None,

@@ -125,6 +125,11 @@ impl Backlog {
         if self.waiting.is_empty() { self.lags[lane].take() } else { None }
     }
 
+    /// A lane that ends is owed nothing.
+    pub(crate) fn forget_lag(&mut self, lane: usize) {
+        self.lags[lane] = None;
+    }
+
     /// Whether its reader is one that reads seldom.
     pub(crate) fn is_slow(&self) -> bool {
         self.window < usize::MAX

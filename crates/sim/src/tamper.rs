@@ -64,6 +64,20 @@ pub enum Tamper {
     ForgetCalls,
     /// Every tenth frame goes out in another room's name: against P9.
     OtherRooms,
+    /// Behind a room's last frame to a socket comes another one: against P9. The home does this, and all that follow.
+    SendToLeft,
+    /// A socket is closed when one of its rooms ends: against P9.
+    CloseForLeft,
+    /// A room ends on a socket without a word: against P9.
+    EndSilently,
+    /// Whom the door does not let into a room is put out of all others on the socket: against P9.
+    RefuseAll,
+    /// No admission ends: against P9.
+    NeverEnd,
+    /// Nobody is told that its admission ends soon: against P9.
+    NoNotice,
+    /// An admission ends although another token was let in: against P9.
+    ForgetRenewals,
 }
 
 /// A room's database, perhaps a broken one.

@@ -55,6 +55,8 @@ pub(crate) struct World {
     pub(crate) next_connection: u64,
     actions: u64,
     pub(crate) kind: Kind,
+    /// Nothing goes wrong any more.
+    pub(crate) is_resting: bool,
     pub(crate) stats: Stats,
 }
 
@@ -67,6 +69,10 @@ pub(crate) struct Kind {
     pages: usize,
     /// Pages send calls again, and the clock does not jump: a call has its name for a day.
     pub(crate) calls_again: bool,
+    /// A door admits to its rooms, until a time.
+    pub(crate) has_door: bool,
+    /// Rooms end on sockets, and are left.
+    pub(crate) has_ends: bool,
 }
 
 impl Kind {
@@ -74,7 +80,8 @@ impl Kind {
         let mut rng = Rng::new(!seed);
         let is_large = rng.chance(250);
         let pages = if rng.chance(350) { 1 + rng.index(3) } else { 0 };
-        Kind { is_large, pages, calls_again: pages > 0 && rng.chance(500) }
+        let calls_again = pages > 0 && rng.chance(500);
+        Kind { is_large, pages, calls_again, has_door: rng.chance(250), has_ends: rng.chance(300) }
     }
 }
 
@@ -83,7 +90,7 @@ impl World {
         let (kind, mut rng) = (Kind::of(seed), Rng::new(seed));
         let disk = Disk::new(rng.word());
         // Most worlds have one room, in which more happens then.
-        let sites = if rng.chance(700) { 1 } else { 2 + rng.index(2) };
+        let sites = if rng.chance(700) && !kind.has_ends { 1 } else { 2 + rng.index(2) };
         let devices = (0..2 + rng.index(2)).map(|i| device(&mut rng, i, sites)).collect();
         World {
             disk,
@@ -101,19 +108,24 @@ impl World {
             next_connection: 1,
             actions: 0,
             kind,
+            is_resting: false,
             stats: Stats { shared: u64::from(sites > 1), large: u64::from(kind.is_large), ..Stats::default() },
         }
     }
 
     /// One thing happens.
     fn step(&mut self) -> Checked {
-        self.clock += self.rng.below(50) as Millis;
+        self.clock += self.rng.below(if self.kind.has_door { 150 } else { 50 }) as Millis;
+        self.mind_the_door()?;
         let device = self.rng.index(self.devices.len());
         let core = self.rng.index(self.devices[device].cores.len());
         let site = self.rng.index(self.sites.len());
         match self.rng.below(1_000) {
             0..30 if self.kind.is_large => self.wipe(device, core),
             30..200 if !self.tabs.is_empty() => self.page_step(),
+            200..235 if self.kind.has_ends => self.end_something(device, core),
+            235..260 if self.kind.has_ends || self.kind.has_door => self.step_on(device),
+            260..300 if self.kind.has_door => self.renew_tokens(device),
             0..380 => self.serve(site),
             380..640 => self.deliver(device),
             640..840 => self.act(device, core),
@@ -159,10 +171,14 @@ impl World {
     /// Without further faults everything has to come to rest: all know all (P1).
     fn rest(&mut self) -> Checked {
         self.disk.full_at(None);
+        self.is_resting = true;
         for _ in 0..ROUNDS_TO_REST {
             self.clock += 5_000;
+            self.mind_the_door()?;
             for device in 0..self.devices.len() {
                 self.connect(device)?;
+                self.renew_tokens(device)?;
+                self.step_on(device)?;
                 for core in 0..self.devices[device].cores.len() {
                     self.tick(device, core)?;
                 }
@@ -206,11 +222,13 @@ impl World {
             let (shown, held) = (core.rows(), ledger.head_rows());
             ensure!(shown == held, P1, "at rest a client shows {shown:#?}; the room holds {held:#?}");
         }
+        self.devices.iter().filter_map(|device| device.wire.as_ref()).try_for_each(Wire::check_told)?;
         self.sites.iter().try_for_each(|site| site.ledger.check_all_settled())
     }
 
     fn count(mut self) -> Stats {
         self.stats.v1 = u64::from(!self.tabs.is_empty());
+        self.stats.door = u64::from(self.kind.has_door);
         for site in &self.sites {
             let (ledger, stats) = (&site.ledger, &mut self.stats);
             stats.applied += ledger.applied() as u64;

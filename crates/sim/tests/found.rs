@@ -6,9 +6,9 @@ use std::collections::BTreeSet;
 
 use partysync_client::{Client, Config, Event as ClientEvent};
 use partysync_model::{ActionError, Db, Origin, Schema, Tx};
-use partysync_protocol::v2::Up;
-use partysync_protocol::{ClientId, limits};
-use partysync_room::{Call, Changed, ConnectionId, Effect, Event, Input, Room, RoomName, SyncServer};
+use partysync_protocol::v2::{self, Up};
+use partysync_protocol::{ClientId, Token, limits};
+use partysync_room::{Call, Changed, ConnectionId, Effect, Event, Input, Refusal, Room, RoomName, SyncServer};
 use partysync_sim::{Disk, Fault, Operation, Setup, run};
 use partysync_sqlite::{Options, SqliteDb};
 use serde_json::value::RawValue;
@@ -486,5 +486,28 @@ fn p4_a_client_whose_next_number_is_a_gap_joins_again() {
     let mut effects = client.hear(&later("number_gap", "rejoin"));
     assert!(client.client.pending().all(|p| p.sent), "it may have been run");
     effects.extend(client.handle(ClientEvent::Tick));
+    assert!(born(&effects).is_some(), "it joins");
+}
+
+#[test]
+fn p9_what_comes_behind_a_leave_in_its_batch_is_not_run() {
+    let mut world = World::new();
+    let client = ClientId::from_random([1; 16]);
+    world.join(1, client, None);
+    let action = RawValue::from_string("{}".to_owned()).unwrap();
+    let behind = Up::Action { room: ROOM.into(), number: 1, channel: "rows".into(), action: &action };
+    assert_eq!(world.send(1, &[Up::Leave { room: ROOM.into() }, behind]), ["left", "error"]);
+    assert_eq!(world.count("SELECT 1 FROM rows"), 0);
+}
+
+#[test]
+fn p9_a_refused_token_does_not_come_back_on_another_socket() {
+    let mut client = Alone::joined(0);
+    client.handle(ClientEvent::Token(Some(Token::new("old"))));
+    let over = Refusal::over().to_wire();
+    client.hear(&v2::encode(&v2::Left { room: ROOM.into(), error: Some(over) }));
+    // The socket, which goes on with another room, breaks.
+    assert_eq!(born(&client.come_back()), None, "it does not join");
+    let effects = client.handle(ClientEvent::Token(Some(Token::new("new"))));
     assert!(born(&effects).is_some(), "it joins");
 }

@@ -34,6 +34,14 @@ fn p4_holds_in_worlds_that_once_broke_it() {
     }
 }
 
+/// These found something, too.
+#[test]
+fn p9_holds_in_worlds_that_once_broke_it() {
+    for seed in [77, 91, 109, 128, 144, 166] {
+        play(seed, &Setup::default());
+    }
+}
+
 #[test]
 fn p4_holds_when_the_room_drops_clients() {
     for seed in 0..SEEDS {
@@ -63,7 +71,8 @@ fn p1_a_patch_without_its_deletes_is_caught() {
 
 #[test]
 fn p2_a_patch_that_is_not_sent_is_caught() {
-    caught(Tamper::DropPatches, &[Promise::P2], 5);
+    // Who should have had the last one is never even.
+    caught(Tamper::DropPatches, &[Promise::P2, Promise::P1], 5);
 }
 
 #[test]
@@ -162,6 +171,41 @@ fn p9_a_frame_of_another_room_is_caught() {
 }
 
 #[test]
+fn p9_a_frame_of_a_room_that_was_left_is_caught() {
+    caught(Tamper::SendToLeft, &[Promise::P9], 20);
+}
+
+#[test]
+fn p9_a_socket_that_is_closed_for_one_of_its_rooms_is_caught() {
+    caught(Tamper::CloseForLeft, &[Promise::P9], 40);
+}
+
+#[test]
+fn p9_a_room_that_ends_on_a_socket_without_a_word_is_caught() {
+    caught(Tamper::EndSilently, &[Promise::P9], 40);
+}
+
+#[test]
+fn p9_a_refusal_that_ends_other_rooms_too_is_caught() {
+    caught(Tamper::RefuseAll, &[Promise::P9], 40);
+}
+
+#[test]
+fn p9_an_admission_that_does_not_end_is_caught() {
+    caught(Tamper::NeverEnd, &[Promise::P9], 20);
+}
+
+#[test]
+fn p9_an_admission_that_ends_without_a_notice_is_caught() {
+    caught(Tamper::NoNotice, &[Promise::P9], 40);
+}
+
+#[test]
+fn p9_an_admission_that_ends_although_it_was_renewed_is_caught() {
+    caught(Tamper::ForgetRenewals, &[Promise::P9], 40);
+}
+
+#[test]
 fn p10_a_page_that_is_not_told_what_it_missed_is_caught() {
     caught(Tamper::NoVolunteer, &[Promise::P10, Promise::P1], 60);
 }
@@ -202,6 +246,12 @@ fn worlds_have_all_that_is_checked() {
         all.volunteered,
         all.called_again,
         all.shared,
+        all.door,
+        all.tokens,
+        all.noticed,
+        all.expired,
+        all.ended,
+        all.left,
         all.restored,
         all.left_out,
         all.caught_up,
