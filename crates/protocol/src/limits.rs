@@ -33,9 +33,9 @@ pub const ROOM_NAME_BYTES: usize = 512;
 pub const PARTY_NAME_BYTES: usize = 64;
 /// `_pk`. Past it: status 400.
 pub const CONNECTION_ID_BYTES: usize = 256;
-/// What a room keeps of a connection while it hibernates, as JSON: who it is, what it speaks, tags and state. Past it: `app_error`.
+/// What a room keeps of a connection while it hibernates, as text: who it is, what it speaks, tags and state. Past it: `app_error`.
 pub const CONNECTION_BYTES: usize = 16 << 10;
-/// What a home that loses rooms from memory keeps of a handshake, as JSON: the rest of the path, and the query without the token. Past it: status 414.
+/// What a home that loses rooms from memory keeps of a handshake, as it is kept: the rest of the path, and the query without the token. Past it: status 414.
 pub const HANDSHAKE_BYTES: usize = 2 << 10;
 /// An identity that a door attaches. Past it: the handshake gets status 500.
 pub const IDENTITY_BYTES: usize = 256;

@@ -116,7 +116,7 @@ impl ColumnInfo {
             _ => String::new(),
         };
         let flag = |i| !matches!(row.value(i), ValueRef::Integer(0) | ValueRef::Null);
-        ColumnInfo { name: text(0), column_type: text(1).to_uppercase(), not_null: flag(2), primary_key: flag(3) }
+        ColumnInfo { name: text(0), column_type: text(1).to_ascii_uppercase(), not_null: flag(2), primary_key: flag(3) }
     }
 }
 

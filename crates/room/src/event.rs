@@ -3,7 +3,6 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use partysync_protocol::{Millis, Version};
-use serde::{Deserialize, Serialize};
 
 use crate::{Applied, ConnectionState, OutboxItem, Request, Response, Vetted};
 
@@ -135,14 +134,13 @@ impl Event {
 }
 
 /// What is known of a socket when it opens.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ConnectionInfo {
     /// The id that a version 1 client chose for itself (`_pk`). Empty is none.
     pub key: Option<String>,
     /// Who it is, as the app's door found out. It goes into the log as the author.
     pub identity: Option<String>,
     /// What else the app's door found out, as JSON.
-    #[serde(default, skip_serializing_if = "Option::is_none", with = "crate::hibernate::raw")]
     pub data: Option<Arc<str>>,
 }
 

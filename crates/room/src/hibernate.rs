@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use partysync_model::{Db, DbError};
-use partysync_protocol::{ClientId, Cursor, Millis, Version, limits, v2};
-use serde::{Deserialize, Serialize};
+use partysync_protocol::{ClientId, Cursor, Millis, Stamp, Version, limits, v2};
 
 use crate::away::{self, Arrival};
 use crate::channel::{self, ChannelTable};
 use crate::connection::{Connection, Joined, Protocol};
 use crate::event::{ConnectionId, Frame};
+use crate::kept::{KeptReader, KeptWriter};
 use crate::reply::Reply;
 use crate::sockets::Member;
 use crate::sorted::SortedMap;
@@ -17,39 +17,30 @@ use crate::{ConnectionInfo, Room, SyncServer, store};
 
 /// All that a room has to know of a socket when it wakes, for the home to keep meanwhile.
 ///
-/// As JSON it is at most [`limits::CONNECTION_BYTES`](partysync_protocol::limits::CONNECTION_BYTES) long.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// As text it is at most [`limits::CONNECTION_BYTES`](partysync_protocol::limits::CONNECTION_BYTES) long.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConnectionState {
     info: ConnectionInfo,
     spoken: Spoken,
     /// What the room had when it left memory; absent: it left without a word, and had what is on disk.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     held: Option<Cursor>,
     /// What is known to have arrived: up to a version, of the channels with these stored numbers.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     arrived: Option<(Version, Vec<i64>)>,
     /// The channels with these stored numbers that its page is known to have asked for; absent: all of which it gets updates.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     asked: Option<Vec<i64>>,
     /// The channels with these stored numbers that it was volunteered and has not asked for since, and when.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     volunteered: Option<(Vec<i64>, Millis)>,
     /// Another one of its page took its place.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     followed: bool,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     tags: Vec<String>,
     /// The app's.
-    #[serde(default, skip_serializing_if = "Option::is_none", with = "raw")]
     state: Option<Arc<str>>,
     /// See [`Event::OpenedV2`](crate::Event::OpenedV2).
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     is_further: bool,
 }
 
 /// What a socket spoke.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Spoken {
     Nothing,
     /// Nothing, and was volunteered the channels with these stored numbers.
@@ -69,15 +60,39 @@ enum Spoken {
     Closing,
 }
 
-/// The text is not what [`ConnectionState::to_json`] writes.
+/// The text is not what [`ConnectionState::to_text`] writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not the state of a connection")]
 pub struct InvalidState;
 
+/// What such a text begins with. It is to be another one whenever the fields are others.
+const FORM: u32 = 1;
+
 impl ConnectionState {
     /// As text, for a home that keeps it outside of memory. It holds secrets: a client's id.
-    pub fn to_json(&self) -> String {
-        partysync_protocol::v2::encode(self)
+    pub fn to_text(&self) -> String {
+        let mut kept = KeptWriter::new();
+        kept.plain(FORM);
+        write_info(&mut kept, &self.info);
+        self.spoken.write(&mut kept);
+        kept.option(self.held, |kept, Cursor { version, stamp }| {
+            kept.plain(version);
+            kept.plain(stamp.get());
+        });
+        kept.option(self.arrived.as_ref(), |kept, (version, numbers)| {
+            kept.plain(version);
+            write_numbers(kept, numbers);
+        });
+        kept.option(self.asked.as_deref(), write_numbers);
+        kept.option(self.volunteered.as_ref(), |kept, (numbers, at)| {
+            write_numbers(kept, numbers);
+            kept.plain(at);
+        });
+        kept.flag(self.followed);
+        write_tags(&mut kept, &self.tags);
+        kept.option(self.state.as_deref(), KeptWriter::text);
+        kept.flag(self.is_further);
+        kept.finish()
     }
 
     /// Reads it back.
@@ -85,8 +100,27 @@ impl ConnectionState {
     /// # Errors
     ///
     /// [`InvalidState`] if it is something else, or of another version of this library: then the socket is to be closed with 1012.
-    pub fn from_json(json: &str) -> Result<Self, InvalidState> {
-        serde_json::from_str(json).map_err(|_| InvalidState)
+    pub fn from_text(text: &str) -> Result<Self, InvalidState> {
+        let mut kept = KeptReader::new(text);
+        let read = Self::read(&mut kept).filter(|_| kept.is_done());
+        read.ok_or(InvalidState)
+    }
+
+    fn read(kept: &mut KeptReader<'_>) -> Option<Self> {
+        let FORM = kept.plain()? else { return None };
+        Some(ConnectionState {
+            info: read_info(kept)?,
+            spoken: Spoken::read(kept)?,
+            held: kept
+                .option(|kept| Some(Cursor { version: kept.plain()?, stamp: Stamp::from_stored(kept.plain()?)? }))?,
+            arrived: kept.option(|kept| Some((kept.plain()?, read_numbers(kept)?)))?,
+            asked: kept.option(read_numbers)?,
+            volunteered: kept.option(|kept| Some((read_numbers(kept)?, kept.plain()?)))?,
+            followed: kept.flag()?,
+            tags: kept.list(|kept| kept.text().map(str::to_owned))?,
+            state: kept.option(read_shared)?,
+            is_further: kept.flag()?,
+        })
     }
 
     /// The answer to a frame for which the room need not wake: a ping.
@@ -241,30 +275,80 @@ fn state(c: &Connection, member: Option<Member>, held: Option<Cursor>, channels:
     ConnectionState { info, spoken, held, arrived, asked, volunteered, followed, tags, state, is_further }
 }
 
-/// How much of [`limits::CONNECTION_BYTES`](partysync_protocol::limits::CONNECTION_BYTES) is left for what a socket speaks and holds,
-/// for the names of fields, and for what the home has to know of it.
-const SPOKEN_BYTES: usize = (1 << 10) + limits::HANDSHAKE_BYTES;
+impl Spoken {
+    fn write(&self, kept: &mut KeptWriter) {
+        let kind = match self {
+            Spoken::Nothing => 0,
+            Spoken::Volunteered(_) => 1,
+            Spoken::V1(_) => 2,
+            Spoken::Greeting => 3,
+            Spoken::V2 => 4,
+            Spoken::Joined { .. } => 5,
+            Spoken::Closing => 6,
+        };
+        kept.plain(kind);
+        match self {
+            Spoken::Volunteered(numbers) | Spoken::V1(numbers) => write_numbers(kept, numbers),
+            Spoken::Joined { client, known, born } => {
+                kept.plain(client);
+                kept.plain(known);
+                kept.option(*born, KeptWriter::plain);
+            }
+            Spoken::Nothing | Spoken::Greeting | Spoken::V2 | Spoken::Closing => {}
+        }
+    }
 
-/// What a connection's state takes as JSON, at the most.
-pub(crate) fn kept_bytes(member: &Member) -> usize {
-    let json = |value: Result<String, serde_json::Error>| value.map_or(usize::MAX / 4, |json| json.len());
-    let (info, tags) = (serde_json::to_string(&*member.info), serde_json::to_string(&member.tags));
-    SPOKEN_BYTES + json(info) + json(tags) + member.state.as_ref().map_or(0, |state| state.len())
+    fn read(kept: &mut KeptReader<'_>) -> Option<Self> {
+        Some(match kept.plain::<u32>()? {
+            0 => Spoken::Nothing,
+            1 => Spoken::Volunteered(read_numbers(kept)?),
+            2 => Spoken::V1(read_numbers(kept)?),
+            3 => Spoken::Greeting,
+            4 => Spoken::V2,
+            5 => Spoken::Joined { client: kept.plain()?, known: kept.plain()?, born: kept.option(KeptReader::plain)? },
+            6 => Spoken::Closing,
+            _ => return None,
+        })
+    }
 }
 
-/// JSON inside of JSON, in a field that may be absent.
-pub(crate) mod raw {
-    use super::{Arc, Deserialize, Serialize};
-    use serde::{Deserializer, Serializer};
-    use serde_json::value::RawValue;
-
-    pub(crate) fn serialize<S: Serializer>(json: &Option<Arc<str>>, to: S) -> Result<S::Ok, S::Error> {
-        let raw = json.as_deref().map(serde_json::from_str::<&RawValue>);
-        raw.transpose().map_err(serde::ser::Error::custom)?.serialize(to)
+fn write_info(kept: &mut KeptWriter, ConnectionInfo { key, identity, data }: &ConnectionInfo) {
+    for text in [key.as_deref(), identity.as_deref(), data.as_deref()] {
+        kept.option(text, KeptWriter::text);
     }
+}
 
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Arc<str>>, D::Error> {
-        let raw = <Option<Box<RawValue>>>::deserialize(from)?;
-        Ok(raw.map(|raw| raw.get().into()))
-    }
+fn read_info(kept: &mut KeptReader<'_>) -> Option<ConnectionInfo> {
+    let (key, identity) = (kept.option(read_shared)?, kept.option(read_shared)?);
+    let owned = |text: Option<Arc<str>>| text.map(|text| text.to_string());
+    Some(ConnectionInfo { key: owned(key), identity: owned(identity), data: kept.option(read_shared)? })
+}
+
+fn read_shared(kept: &mut KeptReader<'_>) -> Option<Arc<str>> {
+    kept.text().map(Arc::from)
+}
+
+fn write_numbers(kept: &mut KeptWriter, numbers: &[i64]) {
+    kept.list(numbers, |kept, number| kept.plain(number));
+}
+
+fn read_numbers(kept: &mut KeptReader<'_>) -> Option<Vec<i64>> {
+    kept.list(KeptReader::plain)
+}
+
+fn write_tags(kept: &mut KeptWriter, tags: &[String]) {
+    kept.list(tags, |kept, tag| kept.text(tag));
+}
+
+/// How much of [`limits::CONNECTION_BYTES`](partysync_protocol::limits::CONNECTION_BYTES) is left for what a socket speaks and holds,
+/// and for what the home has to know of it.
+const SPOKEN_BYTES: usize = (1 << 10) + limits::HANDSHAKE_BYTES;
+
+/// What a connection's state takes as text, at the most.
+pub(crate) fn kept_bytes(member: &Member) -> usize {
+    let mut kept = KeptWriter::new();
+    write_info(&mut kept, &member.info);
+    write_tags(&mut kept, &member.tags);
+    kept.option(member.state.as_deref(), KeptWriter::text);
+    SPOKEN_BYTES + kept.finish().len()
 }

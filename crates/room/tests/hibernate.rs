@@ -119,10 +119,10 @@ fn spec_11_the_state_of_a_connection_fits_connection_bytes_whatever_it_holds() {
     assert_eq!(info.data.as_ref().unwrap().len(), 8 << 10);
     world.handle(vec![Event::Opened { connection: ConnectionId(1), info: info.clone() }]);
     let (_, states) = world.asleep();
-    let json = states[0].1.to_json();
+    let json = states[0].1.to_text();
     assert!(json.len() <= limits::CONNECTION_BYTES, "{}", json.len());
-    assert_eq!(ConnectionState::from_json(&json).as_ref(), Ok(&states[0].1));
-    assert!(ConnectionState::from_json("{}").is_err());
+    assert_eq!(ConnectionState::from_text(&json).as_ref(), Ok(&states[0].1));
+    assert!(ConnectionState::from_text("{}").is_err());
 }
 
 /// A home that keeps what is to be known of its sockets as it changes, for a room that may go without a word.
@@ -133,7 +133,7 @@ impl Keeper {
     fn keep(&mut self, world: &mut World) {
         for id in world.room.touched() {
             match world.room.connection_state(id) {
-                Some(state) => self.0.insert(id, ConnectionState::from_json(&state.to_json()).unwrap()),
+                Some(state) => self.0.insert(id, ConnectionState::from_text(&state.to_text()).unwrap()),
                 None => self.0.remove(&id),
             };
         }

@@ -487,11 +487,11 @@ fn p12_tags_and_state_outlive_hibernation() {
     let mut world = World::new();
     world.handle(vec![opened(1, "tag a,b;keep it"), sync(1), opened(2, "")]);
     let (states, db) = world.room.hibernate();
-    let states: BTreeMap<u64, String> = states.into_iter().map(|(id, state)| (id.0, state.to_json())).collect();
+    let states: BTreeMap<u64, String> = states.into_iter().map(|(id, state)| (id.0, state.to_text())).collect();
     world.room = open(db, 2);
     let restored = states.iter().map(|(id, json)| {
         // Under other ids, as in a home whose numbers do not outlive sleep.
-        let state = ConnectionState::from_json(json).unwrap();
+        let state = ConnectionState::from_text(json).unwrap();
         Event::Restored { connection: ConnectionId(id + 10), state }
     });
     world.handle(restored.collect());
@@ -524,7 +524,7 @@ fn p8_step_messages_connection_tags_and_connection_bytes_at_the_limit_and_one_pa
     assert!(rest > limits::CONNECTION_BYTES - 4_096, "{rest}");
     assert!(!takes(format!("fill {}", rest + 1)));
     let (states, _) = world.room.hibernate();
-    let bytes = states[0].1.to_json().len();
+    let bytes = states[0].1.to_text().len();
     assert!(bytes <= limits::CONNECTION_BYTES && bytes > rest, "{bytes}");
 }
 

@@ -29,7 +29,7 @@ const SCHEMA_TABLES: [&str; 5] = ["sqlite_master", "sqlite_schema", "sqlite_sequ
 pub(crate) fn refusal(origin: Origin, tokens: &[Token<'_>]) -> Option<String> {
     let verb = &tokens[0];
     if verb.is_any(&NEVER) || origin == Origin::Action && verb.is_any(&NOT_IN_ACTIONS) {
-        return Some(verb.text.to_uppercase());
+        return Some(verb.text.to_ascii_uppercase());
     }
     let refused = tokens.iter().find(|t| t.is_any(&KILLERS) || names_engine(origin, t));
     refused.map(|t| t.text.to_owned())

@@ -175,7 +175,7 @@ impl World {
     pub fn asleep(self) -> (Self, Vec<(ConnectionId, ConnectionState)>) {
         let World { room, now, calls, .. } = self;
         let (states, db) = room.hibernate();
-        let states = states.into_iter().map(|(id, state)| (id, ConnectionState::from_json(&state.to_json()).unwrap()));
+        let states = states.into_iter().map(|(id, state)| (id, ConnectionState::from_text(&state.to_text()).unwrap()));
         let states = states.collect();
         let room = open(db, now, calls + 1).unwrap();
         (World { room, now, calls: calls + 1, effects: Vec::new() }, states)

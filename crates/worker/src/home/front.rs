@@ -1,11 +1,10 @@
 //! The worker: it takes requests to the objects of their rooms, if the app's door lets them.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
-use partysync_protocol::{Millis, v2};
-use partysync_room::{Admission, OriginHeaders, Origins, Refusal};
-use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
+use partysync_protocol::v2;
+use partysync_room::{Admission, KeptReader, KeptWriter, OriginHeaders, Origins, Refusal};
 use wasm_bindgen::JsValue;
 use worker::{Env, Headers, Request, Response, Result, WebSocketPair, web_sys};
 
@@ -17,14 +16,6 @@ use crate::js;
 
 /// The header in which an object is told what the door said. An object is reached through the worker alone, which sets it.
 pub(crate) const ADMISSION: &str = "x-partysync-admission";
-
-/// What the door said, on its way to the object.
-#[derive(Serialize, Deserialize)]
-struct Admitted {
-    identity: Option<String>,
-    data: Option<Box<RawValue>>,
-    until: Option<Millis>,
-}
 
 /// Why somebody does not get in.
 enum No {
@@ -164,10 +155,18 @@ pub(crate) fn offers_v2(headers: &Headers) -> Result<bool> {
 
 /// As ASCII, which is all that a header can hold.
 fn encode(admission: &Admission) -> String {
-    let data = admission.data().and_then(|data| serde_json::from_str(data).ok());
-    let identity = admission.identity().map(str::to_owned);
-    let json = v2::encode(&Admitted { identity, data, until: admission.ends_at() });
-    js_sys::encode_uri(&json).into()
+    let mut kept = KeptWriter::new();
+    kept.option(admission.identity(), KeptWriter::text);
+    kept.option(admission.data().map(|data| &**data), KeptWriter::text);
+    kept.option(admission.ends_at(), KeptWriter::plain);
+    js_sys::encode_uri(&kept.finish()).into()
+}
+
+fn decode(text: &str) -> Option<Admission> {
+    let mut kept = KeptReader::new(text);
+    let identity = kept.option(|kept| kept.text().map(str::to_owned))?;
+    let data = kept.option(|kept| kept.text().map(Arc::from))?;
+    Some(Admission::restored(identity, data, kept.option(KeptReader::plain)?))
 }
 
 /// What the door said to whoever sent a request to an object. Without a door everybody is nobody known.
@@ -175,8 +174,7 @@ pub(crate) fn admission(request: &Request, has_door: bool) -> Result<Admission> 
     if !has_door {
         return Ok(Admission::anonymous());
     }
-    let json = request.headers().get(ADMISSION)?.ok_or("the worker did not say whom it let in")?;
-    let json = js_sys::decode_uri(&json).map_err(|_| "the worker said whom it let in in a way that cannot be read")?;
-    let Admitted { identity, data, until } = serde_json::from_str(&String::from(json))?;
-    Ok(Admission::restored(identity, data.map(|data| data.get().into()), until))
+    let text = request.headers().get(ADMISSION)?.ok_or("the worker did not say whom it let in")?;
+    let admission = js_sys::decode_uri(&text).ok().and_then(|text| decode(&String::from(text)));
+    Ok(admission.ok_or("the worker said whom it let in in a way that cannot be read")?)
 }

@@ -2,8 +2,7 @@
 
 use js_sys::{Array, JsString, Uint8Array};
 use partysync_protocol::{Millis, Version};
-use partysync_room::{Admission, ConnectionId, ConnectionState};
-use serde::{Deserialize, Serialize};
+use partysync_room::{Admission, ConnectionId, ConnectionState, KeptReader, KeptWriter};
 use wasm_bindgen::{JsCast, JsValue};
 use worker::console_error;
 
@@ -25,32 +24,6 @@ pub(crate) struct Seat {
     pub(crate) gate: Gate,
 }
 
-/// What is attached to a socket: all that the room needs to know of it when it wakes. It outlives the room, but not the socket.
-#[derive(Serialize, Deserialize)]
-struct Attached {
-    state: ConnectionState,
-    /// When the socket was opened.
-    opened: Millis,
-    /// It has been open for long enough to be asked whether it wants to know what it missed (SPEC 12.11).
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    quiet_over: bool,
-    /// It reads too slowly, and was told everything up to this version.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    lag: Option<Version>,
-    /// When its admission ends.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    until: Option<Millis>,
-    /// Its client has spoken since it was welcomed.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    spoken: bool,
-    /// When its client is to be told of the admission's end.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    notice: Option<Millis>,
-    /// What its door is to hear again with another token.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    handshake: Option<Handshake>,
-}
-
 impl Seat {
     /// A socket that was just opened.
     pub(crate) fn new(socket: Socket, opened: Millis, gate: Gate) -> Self {
@@ -61,15 +34,19 @@ impl Seat {
     /// One that was there when the room was last in memory. `None`: nothing is known of it.
     pub(crate) fn restore(socket: Socket) -> Option<Self> {
         let bytes = socket.kept().ok()?.dyn_into::<Uint8Array>().ok()?.to_vec();
-        let Attached { state, opened, quiet_over, lag, until, spoken, notice, handshake } =
-            serde_json::from_str(std::str::from_utf8(&bytes).ok()?).ok()?;
-        let reader = Reader::lagging(lag);
+        let mut kept = KeptReader::new(std::str::from_utf8(&bytes).ok()?);
+        let state = ConnectionState::from_text(kept.text()?).ok()?;
+        let opened = kept.plain()?;
+        let is_quiet_over = kept.flag()?;
+        let reader = Reader::lagging(kept.option(KeptReader::plain)?);
         let info = state.info();
-        let admission = Admission::restored(info.identity.clone(), info.data.clone(), until);
+        let admission = Admission::restored(info.identity.clone(), info.data.clone(), kept.option(KeptReader::plain)?);
+        let (has_spoken, notice_at) = (kept.flag()?, kept.option(KeptReader::plain)?);
         // What has spoken version 1 has no handshake any more.
+        let handshake = kept.option(Handshake::read)?;
         let mut gate = Gate::new(admission, handshake, state.minds_quiet());
-        (gate.has_spoken, gate.notice_at) = (spoken, notice);
-        Some(Seat { socket, attached: bytes, state: Some(state), opened, is_quiet_over: quiet_over, reader, gate })
+        (gate.has_spoken, gate.notice_at) = (has_spoken, notice_at);
+        Some(Seat { socket, attached: bytes, state: Some(state), opened, is_quiet_over, reader, gate })
     }
 
     pub(crate) fn state(&self) -> Option<&ConnectionState> {
@@ -134,27 +111,30 @@ impl Seat {
 
     /// Attaches to the socket what is to be known of it, if that is another than before.
     pub(crate) fn attach(&mut self) {
-        let Some(state) = self.state.take() else { return };
-        let kept = Attached {
-            state,
-            opened: self.opened,
-            quiet_over: self.is_quiet_over,
-            lag: self.reader.lag(),
-            until: self.gate.ends_at(),
-            spoken: self.gate.has_spoken,
-            notice: self.gate.notice_at,
-            handshake: self.gate.handshake.clone(),
-        };
-        match serde_json::to_vec(&kept) {
-            Ok(bytes) if bytes != self.attached => {
-                if self.socket.keep(&Uint8Array::from(bytes.as_slice())).is_err() {
-                    console_error!("what is kept of a connection does not fit its attachment");
-                }
-                self.attached = bytes;
-            }
-            _ => {}
+        let Some(state) = &self.state else { return };
+        let bytes = self.kept(state).into_bytes();
+        if bytes == self.attached {
+            return;
         }
-        self.state = Some(kept.state);
+        if self.socket.keep(&Uint8Array::from(bytes.as_slice())).is_err() {
+            console_error!("what is kept of a connection does not fit its attachment");
+        }
+        self.attached = bytes;
+    }
+
+    /// All that the room, and the home, need to know of it when they wake: see [`restore`](Self::restore). It outlives the room, but not the
+    /// socket.
+    fn kept(&self, state: &ConnectionState) -> String {
+        let mut kept = KeptWriter::new();
+        kept.text(&state.to_text());
+        kept.plain(self.opened);
+        kept.flag(self.is_quiet_over);
+        kept.option(self.reader.lag(), KeptWriter::plain);
+        kept.option(self.gate.ends_at(), KeptWriter::plain);
+        kept.flag(self.gate.has_spoken);
+        kept.option(self.gate.notice_at, KeptWriter::plain);
+        kept.option(self.gate.handshake.as_ref(), |kept, handshake| handshake.write(kept));
+        kept.finish()
     }
 }
 
