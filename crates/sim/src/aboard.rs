@@ -8,7 +8,7 @@ use crate::checks::{Checked, Promise, Violation, ensure};
 /// One room on one socket.
 #[derive(Debug, Default)]
 pub(crate) struct Aboard {
-    /// Joins that are not answered yet.
+    /// Joins that no `joined` has answered. Of a `left` nobody can say whether it answers one.
     joins: u32,
     is_in: bool,
     /// How often the room, the home or the door put the socket out of it, and its client does not know yet.
@@ -45,8 +45,6 @@ impl Aboard {
                 let reasons = if left.error.is_some() { &mut self.ends } else { &mut self.leaves };
                 ensure!(*reasons > 0, P9, "a socket is out of {room} for no reason: {left:?}");
                 *reasons -= 1;
-                // It may have been the answer to a join.
-                self.joins -= u32::from(!self.is_in && self.joins > 0);
                 self.is_in = false;
             }
             Down::Snapshot(_) | Down::Patch(_) | Down::Ack { .. } | Down::Reject(_) | Down::Later(_) => {

@@ -40,6 +40,8 @@ fn p9_holds_in_worlds_that_once_broke_it() {
     for seed in [77, 91, 109, 128, 144, 166] {
         play(seed, &Setup::default());
     }
+    // The app put a socket out of the room of its URL as it left, and it had joined again.
+    play(400470, &Setup { skew_days: 400, ..Setup::default() });
 }
 
 #[test]
