@@ -253,7 +253,9 @@ onWorker(describe)("the admin routes of Durable Objects", () => {
     await refused(changed("completed", "finished"), 422, /^The file cannot be opened as a room: .*finished/);
     await refused(changed('"format",1', '"format",2'), 422, /^The file cannot be opened as a room: .*format 2/);
     const made = (object, sql) => summed([...body, JSON.stringify({ object, sql })]);
-    const line = new RegExp(`^The file is not in order: line ${body.length + 1}: not authorized`);
+    const line = new RegExp(`^The file is not in order: line ${body.length + 1}: the app makes no such trigger`);
+    await refused(made("trigger", "CREATE TRIGGER t AFTER INSERT ON todos BEGIN SELECT 1; END"), 422, line);
+    await refused(made("table", "CREATE TABLE t (of REFERENCES todos DEFERRABLE INITIALLY DEFERRED)"), 422, /not authorized: DEFERRED/);
     await refused(made("trigger", "CREATE TRIGGER t AFTER INSERT ON todos BEGIN SELECT RAISE(ROLLBACK, 'no'); END"), 422, line);
     await refused(made("trigger", "CREATE TRIGGER t AFTER INSERT ON todos BEGIN DELETE FROM _log; END"), 422, line);
     const child = 'CREATE TABLE child ("of" INTEGER REFERENCES parent (id))';

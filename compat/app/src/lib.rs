@@ -62,6 +62,8 @@ impl SyncServer for Todos {
 
     fn on_start(&mut self, tx: &mut Tx<'_>) -> Result<(), ActionError> {
         tx.execute("CREATE TABLE IF NOT EXISTS secrets (word TEXT PRIMARY KEY)", &[])?;
+        // A room that moves brings it along, whichever home it comes from.
+        tx.execute("CREATE TRIGGER IF NOT EXISTS \"noted\" AFTER UPDATE ON secrets BEGIN SELECT 1; END", &[])?;
         tx.execute("INSERT OR IGNORE INTO secrets VALUES ('swordfish')", &[]).map(|_| ())
     }
 

@@ -113,4 +113,4 @@ pub use room::{Room, RoomName};
 pub use server::{Call, Changed, Handled, Message, SyncServer};
 pub use sockets::{Socket, Sockets, close_reason};
 pub use sorted::SortedMap;
-pub use transfer::{Incoming, TransferError, Transferred, export};
+pub use transfer::{Incoming, OwnObjects, TransferError, Transferred, export};

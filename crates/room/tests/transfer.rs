@@ -5,7 +5,7 @@ mod common;
 
 use common::{Mirror, START, World, put, v1_action};
 use partysync_model::{Db, Origin, Verdict};
-use partysync_room::{Event, Incoming, TransferError, export};
+use partysync_room::{Event, Incoming, OwnObjects, TransferError, export};
 use partysync_sqlite::{Options, SqliteDb};
 use serde_json::json;
 
@@ -45,8 +45,8 @@ fn full() -> (World, Mirror) {
         "CREATE TABLE parent (id INTEGER PRIMARY KEY, \"name\" TEXT)",
         "INSERT INTO parent VALUES (7, NULL)",
         "INSERT INTO child VALUES (7)",
-        "CREATE VIEW odds AS SELECT value FROM odd",
-        "CREATE TRIGGER oddly AFTER INSERT ON odd BEGIN UPDATE odd SET value = 'new' WHERE n = new.n; END",
+        VIEW,
+        TRIGGER,
     ] {
         world.room.db_mut().execute(Origin::Engine, sql, &[]).unwrap();
     }
@@ -63,12 +63,25 @@ fn text_of(db: &mut SqliteDb) -> String {
     text
 }
 
+const VIEW: &str = "CREATE VIEW odds AS SELECT value FROM odd";
+const TRIGGER: &str =
+    "CREATE TRIGGER oddly AFTER INSERT ON odd BEGIN UPDATE odd SET value = 'new' WHERE n = new.n; END";
+
+/// What the app made, if it had made what [`full`] did.
+fn own() -> OwnObjects {
+    let mut world = World::new();
+    for sql in ["CREATE TABLE odd (n, value)", VIEW, TRIGGER] {
+        world.room.db_mut().execute(Origin::Engine, sql, &[]).unwrap();
+    }
+    OwnObjects::of(world.room.db_mut()).unwrap()
+}
+
 /// The room that a file becomes, as a database.
 fn read(text: &str) -> Result<SqliteDb, TransferError> {
     let mut db = SqliteDb::open_in_memory(&Options::default()).unwrap();
     let mut read = Ok(());
     let committed = db.transaction(&mut |db| {
-        let mut incoming = Incoming::default();
+        let mut incoming = Incoming::new(own());
         read = text.lines().try_for_each(|line| incoming.take(db, line));
         read = std::mem::replace(&mut read, Ok(())).and_then(|()| incoming.finish(db, ROOM).map(drop));
         if read.is_ok() { Verdict::Keep } else { Verdict::Undo }
@@ -155,9 +168,15 @@ fn spec_7_15_what_is_no_rooms_file_and_what_may_not_be_made_is_refused() {
         (format!("{head}\n{}\n[1]", r#"{"table":"x","columns":["a"]}"#), "no such table"),
         (format!("{head}\n{}", r#"{"table":"sqlite_schema","columns":["sql"]}"#), "no table of a room's"),
         (format!("{head}\n{}", r#"{"table":"_cf_KV","columns":["a"]}"#), "no table of a room's"),
-        (format!("{head}\n{}", r#"{"object":"table","sql":"DROP TABLE _log"}"#), "makes nothing"),
-        (format!("{head}\n{}", r#"{"object":"trigger","sql":"CREATE TABLE _log (a)"}"#), "not authorized"),
-        (format!("{head}\n{}", r#"{"object":"table","sql":"ATTACH 'a' AS b"}"#), "makes nothing"),
+        (format!("{head}\n{}", r#"{"object":"table","sql":"DROP TABLE _log"}"#), "makes no such table"),
+        (format!("{head}\n{}", r#"{"object":"table","sql":"CREATE TABLE _more (a)"}"#), "not authorized"),
+        (format!("{head}\n{}", r#"{"object":"table","sql":"ATTACH 'a' AS b"}"#), "makes no such table"),
+        (format!("{head}\n{}", r#"{"object":"pragma","sql":"CREATE TABLE a (b)"}"#), "makes no such pragma"),
+        (format!("{head}\n{}", r#"{"object":"table","sql":"CREATE TEMP TABLE a (b)"}"#), "not authorized"),
+        (format!("{head}\n{}", r#"{"object":"table","sql":"CREATE VIRTUAL TABLE a USING fts5(b)"}"#), "one table"),
+        (format!("{head}\n{}", r#"{"object":"table","sql":"CREATE VIEW odds AS SELECT 1"}"#), "one table"),
+        (format!("{head}\n{}", r#"{"object":"index","sql":"CREATE TABLE a (b UNIQUE)"}"#), "one index"),
+        (format!("{head}\n{}", r#"{"object":"view","sql":"CREATE VIEW odds AS SELECT 2"}"#), "makes no such view"),
         (format!("{head}\n{}", r#"{"something":1}"#), "cannot be read"),
         (format!("{head}\n{}\n[1]", r#"{"table":"_meta","columns":["name","value"]}"#), "1 values"),
     ] {
@@ -179,8 +198,25 @@ fn spec_7_15_a_file_whose_rows_refer_to_none_is_refused_and_so_is_another_rooms(
         "{error}"
     );
     let mut db = SqliteDb::open_in_memory(&Options::default()).unwrap();
-    let error = Incoming::only("shop/b").take(&mut db, text.lines().next().unwrap()).unwrap_err();
+    let error = Incoming::new(own()).only("shop/b").take(&mut db, text.lines().next().unwrap()).unwrap_err();
     assert!(matches!(&error, TransferError::OtherRoom { found } if found == ROOM), "{error}");
+}
+
+#[test]
+fn spec_7_15_what_runs_by_itself_comes_if_the_app_makes_the_same() {
+    let head = r#"{"partysync":"room","format":1,"room":"shop/a","version":0}"#;
+    let table = r#"{"object":"table","sql":"CREATE TABLE odd (n, value)"}"#;
+    let take = |sql: &str| {
+        let mut db = SqliteDb::open_in_memory(&Options::default()).unwrap();
+        let mut incoming = Incoming::new(own());
+        [head, table].iter().for_each(|line| incoming.take(&mut db, line).unwrap());
+        incoming.take(&mut db, &json!({"object": "trigger", "sql": sql}).to_string())
+    };
+    take(TRIGGER).unwrap();
+    for other in [&TRIGGER.replace("'new'", "'old'"), &TRIGGER.replace("oddly", "oddly2"), "CREATE TRIGGER"] {
+        let error = take(other).unwrap_err().to_string();
+        assert_eq!(error, "line 3: the app makes no such trigger");
+    }
 }
 
 #[test]

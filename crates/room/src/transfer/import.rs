@@ -3,7 +3,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::value::{Read, hex};
-use super::{FORMAT, TransferError, Transferred, is_engines, is_reserved};
+use super::{FORMAT, OwnObjects, TransferError, Transferred, is_engines, is_reserved};
 use crate::store;
 
 /// A line that is no row. Which one it is says which fields are there.
@@ -36,6 +36,7 @@ pub struct Incoming {
     room: Option<String>,
     /// Which room it has to be.
     only: Option<String>,
+    own: OwnObjects,
 }
 
 #[derive(PartialEq)]
@@ -48,16 +49,16 @@ enum Stage {
     End,
 }
 
-impl Default for Incoming {
-    fn default() -> Self {
-        Incoming { hash: Sha256::new(), line: 0, stage: Stage::Head, rows: 0, room: None, only: None }
-    }
-}
-
 impl Incoming {
-    /// A file that has to be the room `address`, and not another one that is to become it.
-    pub fn only(address: &str) -> Self {
-        Incoming { only: Some(address.to_owned()), ..Incoming::default() }
+    /// A file of which nothing was read. Triggers and views come if they are among the app's `own`.
+    pub fn new(own: OwnObjects) -> Self {
+        Incoming { hash: Sha256::new(), line: 0, stage: Stage::Head, rows: 0, room: None, only: None, own }
+    }
+
+    /// It has to be the room `address`, and not another one that is to become it.
+    #[must_use]
+    pub fn only(self, address: &str) -> Self {
+        Incoming { only: Some(address.to_owned()), ..self }
     }
 
     /// Reads a line, without its end.
@@ -88,7 +89,7 @@ impl Incoming {
     /// # Errors
     ///
     /// Its last line is missing: it was cut off. Or a row refers to one that is not there.
-    pub fn finish(self, db: &mut dyn Db, address: &str) -> Result<Transferred, TransferError> {
+    pub fn finish(&mut self, db: &mut dyn Db, address: &str) -> Result<Transferred, TransferError> {
         if self.stage != Stage::End {
             let why = "the file ends here, and not with its last line: it was cut off".to_owned();
             return Err(TransferError::Line { line: self.line + 1, why });
@@ -124,7 +125,7 @@ impl Incoming {
             (_, Line { sequence: Some(name), value: Some(value), .. }) => {
                 set_sequence(db, &name, value).map_err(said)?
             }
-            (_, Line { object: Some(object), sql: Some(sql), .. }) => make(db, &object, &sql)?,
+            (_, Line { object: Some(object), sql: Some(sql), .. }) => self.make(db, &object, &sql)?,
             (_, Line { end: Some(true), rows: Some(rows), sha256: Some(sha256), .. }) => {
                 if (rows, sha256) != (self.rows, hex(&self.hash.clone().finalize())) {
                     return Err("what was read is not what was written: the file was changed".to_owned());
@@ -135,6 +136,45 @@ impl Incoming {
         }
         Ok(())
     }
+
+    /// Makes a table or an index if the app could make it at start-up, a trigger or a view if it does: a file is not believed more than the app is.
+    /// The text stays as it is: a home may run the app's SQL in other words, and what is made is what the next file says.
+    fn make(&self, db: &mut dyn Db, object: &str, sql: &str) -> Result<(), String> {
+        let is_own = match object {
+            "table" | "index" => true,
+            "trigger" | "view" => self.own.has(sql),
+            _ => false,
+        };
+        if !is_own || !sql.get(..7).is_some_and(|start| start.eq_ignore_ascii_case("CREATE ")) {
+            return Err(format!("the app makes no such {object}"));
+        }
+        let said = |error: DbError| error.message;
+        let mut tried = Ok(0);
+        let undone = db.transaction(&mut |db| {
+            tried = db.execute(Origin::Setup, sql, &[]);
+            Verdict::Undo
+        });
+        let before = count(db, object).map_err(said)?;
+        tried.and(undone).and_then(|()| db.execute(Origin::Engine, sql, &[])).map_err(said)?;
+        // A trigger can be called an index; a temporary or a virtual table is another number of tables.
+        if count(db, object).map_err(said)? != before + 1 {
+            return Err(format!("it does not make one {object}"));
+        }
+        Ok(())
+    }
+}
+
+/// How many tables there are, or the like.
+fn count(db: &mut dyn Db, object: &str) -> Result<i64, DbError> {
+    let mut count = 0;
+    // UNIQUE and AUTOINCREMENT make some of SQLite's own.
+    let sql = "SELECT count(*) FROM sqlite_schema WHERE type = ? AND substr(name, 1, 7) != 'sqlite_'";
+    db.query(Origin::Engine, sql, &[object.into()], &mut |row| {
+        if let ValueRef::Integer(found) = row.value(0) {
+            count = found;
+        }
+    })?;
+    Ok(count)
 }
 
 /// Says how a table's rows are inserted.
@@ -146,23 +186,6 @@ fn begin_table(table: &str, columns: &[String]) -> Result<(String, usize), Strin
     let values = vec!["?"; columns.len()].join(", ");
     let insert = format!("INSERT INTO {} ({}) VALUES ({values})", quote(table), names.join(", "));
     Ok((insert, columns.len()))
-}
-
-/// Makes a table, an index, a trigger or a view, if the app could make it at start-up: a file is not believed more than the app is. The text stays as it
-/// is: a home may run the app's SQL in other words, and what is made is what the next file says.
-fn make(db: &mut dyn Db, object: &str, sql: &str) -> Result<(), String> {
-    let known = ["table", "index", "trigger", "view"].contains(&object);
-    let makes = sql.get(..7).is_some_and(|start| start.eq_ignore_ascii_case("CREATE "));
-    if !known || !makes {
-        return Err("it makes nothing that a room may have".to_owned());
-    }
-    let mut tried = Ok(0);
-    let undone = db.transaction(&mut |db| {
-        tried = db.execute(Origin::Setup, sql, &[]);
-        Verdict::Undo
-    });
-    let made = tried.and(undone).and_then(|()| db.execute(Origin::Engine, sql, &[]));
-    made.map(drop).map_err(|error| error.message)
 }
 
 /// Rows were not checked against each other as they came; where the file's room is made, nobody does so later.

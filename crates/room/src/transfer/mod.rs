@@ -2,12 +2,14 @@
 
 mod export;
 mod import;
+mod own;
 mod value;
 
 use partysync_model::DbError;
 
 pub use export::export;
 pub use import::Incoming;
+pub use own::OwnObjects;
 
 /// The format of the file.
 pub(crate) const FORMAT: u64 = 1;

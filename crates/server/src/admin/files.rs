@@ -9,7 +9,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::{StreamExt, stream};
 use partysync_model::{Columns, Db, DbError, Origin, ValueRef, Verdict};
-use partysync_room::{Incoming, RoomName, TransferError};
+use partysync_room::{Incoming, OwnObjects, RoomName, TransferError};
 use partysync_sqlite::{Options, SqliteDb};
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -78,13 +78,14 @@ fn write_export(copy: &Staged, to: Staged) -> Result<Staged, TransferError> {
 }
 
 /// Makes a room's database of a file that any home writes.
-fn read_export(file: &Staged, name: &RoomName, into: Staged, rename: bool) -> Result<Staged, String> {
+fn read_export(rooms: &Rooms, file: &Staged, name: &RoomName, into: Staged, rename: bool) -> Result<Staged, String> {
     let said = |error: DbError| format!("The room cannot be stored: {}.", error.message);
     let mut lines = io::BufReader::new(std::fs::File::open(file.path()).map_err(|error| error.to_string())?).lines();
     let mut db = SqliteDb::open(into.path(), &Options::default()).map_err(said)?;
+    let incoming = Incoming::new(own_objects(rooms, name)?);
+    let mut incoming = if rename { incoming } else { incoming.only(name.address()) };
     let mut read = Ok(());
     db.transaction(&mut |db| {
-        let mut incoming = if rename { Incoming::default() } else { Incoming::only(name.address()) };
         read = lines.try_for_each(|line| {
             let line = line.map_err(|_| "The file is no text.".to_owned())?;
             incoming.take(db, &line).map_err(|error| not_in_order(error, name))
@@ -95,6 +96,15 @@ fn read_export(file: &Staged, name: &RoomName, into: Staged, rename: bool) -> Re
     })
     .map_err(said)?;
     read.map(|()| into)
+}
+
+/// What runs by itself in a room that the app makes.
+fn own_objects(rooms: &Rooms, name: &RoomName) -> Result<OwnObjects, String> {
+    let said = |error: DbError| format!("The room cannot be stored: {}.", error.message);
+    let new = Staged::new(&rooms.data).map_err(|error| error.to_string())?;
+    let db = SqliteDb::open(new.path(), &Options::default()).map_err(said)?;
+    open::try_room(rooms, name, db).map_err(|why| format!("The app cannot make such a room: {why}."))?;
+    SqliteDb::open(new.path(), &Options::default()).and_then(|mut db| OwnObjects::of(&mut db)).map_err(said)
 }
 
 fn not_in_order(error: TransferError, name: &RoomName) -> String {
@@ -142,7 +152,7 @@ pub(super) async fn restore(
         Kind::Database => check(&checking, &of, staged, rename),
         Kind::Export => {
             let into = Staged::new(&checking.data).map_err(|error| error.to_string())?;
-            check(&checking, &of, read_export(&staged, &of, into, rename)?, rename)
+            check(&checking, &of, read_export(&checking, &staged, &of, into, rename)?, rename)
         }
     })
     .await;

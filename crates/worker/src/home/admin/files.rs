@@ -8,7 +8,7 @@ use std::rc::Rc;
 use futures_util::{Stream, stream};
 use partysync_model::{Columns, Db, DbError, Origin, Value, Verdict};
 use partysync_protocol::limits;
-use partysync_room::{Incoming, Refusal, RoomName, TransferError};
+use partysync_room::{Incoming, OwnObjects, Refusal, RoomName, TransferError};
 use worker::{Headers, Request, Response, ResponseBuilder, Result};
 
 use super::{Answered, No, no, said};
@@ -78,16 +78,18 @@ async fn receive(request: &mut Request) -> std::result::Result<Parts, No> {
 }
 
 fn take_in(inner: &Rc<Inner>, file: &Parts, room: &RoomName, rename: bool) -> std::result::Result<(), Refusal> {
+    let own = own_objects(inner, room)?;
+    let mut incoming = if rename { Incoming::new(own) } else { Incoming::new(own).only(room.address()) };
     let mut db = inner.db().map_err(|error| failed(&error))?;
     let mut done = Ok(());
     let ended = db.transaction(&mut |db| {
-        done = read(db, file, room, rename).and_then(|()| try_room(inner, room));
+        done = read(&mut incoming, db, file, room).and_then(|()| try_room(inner, room));
         if done.is_ok() { Verdict::Keep } else { Verdict::Undo }
     });
     done.and_then(|()| ended.map_err(|error| failed(&error)))
 }
 
-fn read(db: &mut dyn Db, file: &Parts, room: &RoomName, rename: bool) -> std::result::Result<(), Refusal> {
+fn read(incoming: &mut Incoming, db: &mut dyn Db, file: &Parts, room: &RoomName) -> std::result::Result<(), Refusal> {
     let wrong = |error: TransferError| {
         let why = match error {
             TransferError::OtherRoom { found } => {
@@ -97,22 +99,37 @@ fn read(db: &mut dyn Db, file: &Parts, room: &RoomName, rename: bool) -> std::re
         };
         Refusal::new(422, why)
     };
-    let mut incoming = if rename { Incoming::default() } else { Incoming::only(room.address()) };
     let no_text = || Refusal::new(422, "The file is no text.");
     file.lines(no_text, |line| incoming.take(db, line).map_err(wrong))?;
     incoming.finish(db, room.address()).map(drop).map_err(wrong)
 }
 
-/// Whether the app can open what is there now as the room. What it does on the way is undone: it will do it again.
+/// What runs by itself in a room that the app makes.
+fn own_objects(inner: &Rc<Inner>, room: &RoomName) -> std::result::Result<OwnObjects, Refusal> {
+    let own = try_out(inner, room, || OwnObjects::of(&mut inner.db()?))?;
+    own.map_err(|why| Refusal::new(422, format!("The app cannot make such a room: {why}.")))
+}
+
+/// Whether the app can open what is there now as the room.
 fn try_room(inner: &Rc<Inner>, room: &RoomName) -> std::result::Result<(), Refusal> {
-    let mut opened = Ok(());
+    let opened = try_out(inner, room, || Ok(()))?;
+    opened.map_err(|why| Refusal::new(422, format!("The file cannot be opened as a room: {why}.")))
+}
+
+/// Opens the room and looks at what that makes; or says why it cannot be opened. All of it is undone: the app will do it again.
+fn try_out<T>(
+    inner: &Rc<Inner>,
+    room: &RoomName,
+    look: impl Fn() -> std::result::Result<T, DbError>,
+) -> std::result::Result<std::result::Result<T, String>, Refusal> {
+    let mut seen = Err("it was not tried".to_owned());
     let tried = inner.storage().transact(|| {
-        opened = catch_unwind(AssertUnwindSafe(|| inner.try_open(room)))
-            .unwrap_or_else(|_| Err("the app panicked".to_owned()));
+        let opened = catch_unwind(AssertUnwindSafe(|| inner.try_open(room)));
+        let opened = opened.unwrap_or_else(|_| Err("the app panicked".to_owned()));
+        seen = opened.and_then(|()| look().map_err(|error| error.message));
         false
     });
-    tried.map_err(|error| failed(&error))?;
-    opened.map_err(|why| Refusal::new(422, format!("The file cannot be opened as a room: {why}.")))
+    tried.map(|()| seen).map_err(|error| failed(&error))
 }
 
 /// Deletes the room for good.
