@@ -31,7 +31,7 @@ const LEFT_OUT: [LeftOut<'_>; 5] = [
 /// A server that can be stopped and started again.
 struct Native {
     folder: TempDir,
-    running: Option<Runtime>,
+    running: Option<(Runtime, Server)>,
 }
 
 impl Native {
@@ -45,12 +45,15 @@ impl Home for Native {
         let guard = |join: Join| async move { door(join.token.as_ref().map(Token::as_str)) };
         let builder = Server::builder().data(self.data()).party("todos", || Todos).party("guarded", || Todos);
         let server = builder.on_before_connect("guarded", guard).build().unwrap();
-        let runtime = self.running.insert(runtime());
-        runtime.block_on(listen(&server))
+        let (runtime, server) = self.running.insert((runtime(), server));
+        runtime.block_on(listen(server))
     }
 
     fn stop(&mut self) {
-        self.running = None;
+        // Not before its rooms have closed their files: what takes their place would lose its log to who closes them later.
+        if let Some((runtime, server)) = self.running.take() {
+            runtime.block_on(server.shutdown()).unwrap();
+        }
     }
 
     fn data(&self) -> PathBuf {
