@@ -1,4 +1,4 @@
-# As config.capnp, with origins whose pages may come in.
+# As config.capnp, with origins whose pages may come in, and a secret that is not set.
 using Workerd = import "/workerd/workerd.capnp";
 using Bundle = import "modules.capnp";
 
@@ -18,5 +18,6 @@ const worker :Workerd.Worker = (
   bindings = [
     (name = "ROOMS", durableObjectNamespace = "Room"),
     (name = "ORIGINS", text = "https://example.com https://*.example.org"),
+    (name = "ADMIN_TOKEN", fromEnvironment = "PARTYSYNC_VARIABLE_THAT_IS_NOT_SET"),
   ],
 );

@@ -6,6 +6,7 @@ mod files;
 
 use std::rc::Rc;
 
+use js_sys::Reflect;
 use partysync_room::{Address, Refusal, RoomName};
 use worker::{Env, Headers, Request, Response, ResponseBuilder, Result, console_error};
 
@@ -111,8 +112,9 @@ async fn object(inner: Rc<Inner>, request: Request) -> Result<Response> {
 
 fn asked(app: &App, request: &Request, env: &Env) -> std::result::Result<Asked, No> {
     let binding = app.admin.as_ref().map_or("", |admin| &*admin.secret);
-    // Without a secret there is no door.
-    let Some(secret) = env.secret(binding).ok().and_then(|text| secret(binding, &text.to_string())) else {
+    // Without a secret there is no door. A binding may be null: `Env::secret` throws then.
+    let text = Reflect::get(env, &binding.into()).ok().and_then(|text| text.as_string());
+    let Some(secret) = text.and_then(|text| secret(binding, &text)) else {
         return no(404, NOTHING);
     };
     if !secret.is_in(&request.headers().get("authorization")?.unwrap_or_default()) {
