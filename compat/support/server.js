@@ -36,16 +36,15 @@ export class Server {
   }
 
   /** Ours on Durable Objects: the bundle that `scripts/test-worker` makes. */
-  static worker(config = "config.capnp") {
-    const bundle = process.env.PARTYSYNC_COMPAT_BUNDLE;
-    if (!bundle) throw new Error("PARTYSYNC_COMPAT_BUNDLE must name the bundle: run scripts/test worker");
+  static worker(config = "config.capnp", variable = "PARTYSYNC_COMPAT_BUNDLE") {
+    const bundle = process.env[variable];
+    if (!bundle) throw new Error(`${variable} must name the bundle: run scripts/test worker`);
     return Server.#workerd("worker", path.resolve(COMPAT, bundle, config));
   }
 
   /** The template for a new project: the bundle that `scripts/test-worker` makes of it. It listens where its configuration says, but on any port. */
-  static template() {
-    const folder = process.env.PARTYSYNC_TEMPLATE;
-    if (!folder) throw new Error("PARTYSYNC_TEMPLATE must name the built template: run scripts/test worker");
+  static template(folder) {
+    if (!folder) throw new Error("PARTYSYNC_TEMPLATES must name the built templates: run scripts/test worker");
     const config = path.join(folder, "config.capnp");
     return Server.#workerd("template", config, ["--socket-addr=http=127.0.0.1:0"], "data");
   }

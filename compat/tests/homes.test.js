@@ -484,14 +484,38 @@ for (const target of TARGETS) {
 }
 
 if (TARGETS.includes("worker")) {
-  test("the template for a new project serves a room", async () => {
-    const server = await Server.template();
+  for (const template of (process.env.PARTYSYNC_TEMPLATES ?? "").split(":")) {
+    test(`the template for a new project serves a room: ${template.split("/").at(-1)}`, async () => {
+      const server = await Server.template(template);
+      try {
+        const wire = await Wire.join(server, "notes/lobby", ANN);
+        const action = { type: "add", payload: { id: "a", text: "hello" } };
+        wire.send({ type: "action", room: "notes/lobby", number: 1, channel: "notes", action });
+        const { changes } = await wire.until((frame) => frame.type === "patch");
+        assert.deepEqual(changes[0].puts[0].slice(0, 2), ["a", "hello"]);
+      } finally {
+        await server.kill();
+      }
+    });
+  }
+
+  test("p3 where a panic aborts it ends its call and its socket: other sockets stay, and rooms wake in fresh memory", async () => {
+    const server = await Server.worker("config.capnp", "PARTYSYNC_ABORT_BUNDLE");
     try {
-      const wire = await Wire.join(server, "notes/lobby", ANN);
-      const action = { type: "add", payload: { id: "a", text: "hello" } };
-      wire.send({ type: "action", room: "notes/lobby", number: 1, channel: "notes", action });
-      const { changes } = await wire.until((frame) => frame.type === "patch");
-      assert.deepEqual(changes[0].puts[0].slice(0, 2), ["a", "hello"]);
+      const [ann, bob] = await Promise.all([Wire.join(server, "chat/lobby", ANN), Wire.join(server, "chat/lobby", BOB)]);
+      const other = await Wire.join(server, "chat/other", ANN);
+      bob.act(1, line("a"));
+      await ann.until((frame) => frame.type === "patch");
+      ann.act(1, line("b"), verb("panic"));
+      assert.deepEqual(await ann.until((heard) => heard.closed), { closed: 1011, reason: "The server failed." });
+      for (const wire of [bob, other]) wire.act(wire === bob ? 2 : 1, line("c"));
+      await bob.until((frame) => frame.type === "ack" && frame.number === 2);
+      await other.until((frame) => frame.type === "patch");
+      const again = await Wire.join(server, "chat/lobby", ANN);
+      const { rows } = await again.until((frame) => frame.type === "snapshot");
+      assert.deepEqual(rows.map(([id]) => id), ["a", "c"]);
+      again.act(1, line("d"));
+      await bob.until((frame) => frame.to === 3);
     } finally {
       await server.kill();
     }

@@ -27,8 +27,9 @@ const LIST: &str = "modules.capnp";
 
 /// The entry, but for the lines that export the classes.
 ///
-/// After a trap (stack overflow, say; not a panic, which unwinds) two things are left to do here.
+/// After a trap (stack overflow, say, or a panic where it does not unwind) three things are left to do here.
 /// Calls under way in the old memory would hang for ever, as what ran them is gone: they are made to fail.
+/// The socket whose message it was is closed, since nothing else would tell its client that there is no answer.
 /// And wasm-bindgen starts the worker anew, in fresh memory, at the next call: objects of the old memory must not be
 /// touched any more, so each class keeps what its object was made from, and makes another when the worker's
 /// generation has changed. Asking for the generation is what starts the worker anew.
@@ -37,6 +38,7 @@ import * as worker from "./worker.js";
 
 const generation = () => worker.__worker_init_state().instanceId;
 
+const isTrap = (error) => error instanceof WebAssembly.RuntimeError;
 const underWay = new Set();
 
 function failOnTrap(start) {
@@ -55,7 +57,7 @@ function failOnTrap(start) {
 }
 
 function failAll(error) {
-  if (!(error instanceof WebAssembly.RuntimeError)) return;
+  if (!isTrap(error)) return;
   for (const reject of underWay) reject(error);
   underWay.clear();
 }
@@ -85,7 +87,12 @@ function durableObject(Inner, events) {
       for (const event of events) {
         if (!(event in Inner.prototype)) continue;
         this.prototype[event] = function (...args) {
-          return failOnTrap(() => this.#live()[event](...args));
+          try {
+            return failOnTrap(() => this.#live()[event](...args));
+          } catch (error) {
+            if (event === "webSocketMessage" && isTrap(error)) args[0].close(1011, "The server failed.");
+            throw error;
+          }
         };
       }
     }
@@ -152,6 +159,8 @@ fn clear(out: &Path) -> Result<(), Box<dyn Error>> {
 fn bind(wasm: &Path, out: &Path) -> Result<(), Box<dyn Error>> {
     let mut bindgen = Bindgen::new();
     bindgen.input_path(wasm).out_name(STEM).remove_name_section(true);
+    // Where a panic aborts, too, what called JavaScript must not go on when that comes back with a trap: it would take it for an error of the call.
+    bindgen.force_enable_abort_handler(true);
     bindgen.module(true)?;
     bindgen.generate(out)?;
 
