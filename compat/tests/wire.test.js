@@ -97,7 +97,7 @@ suite("seen on the wire", () => {
     }
   });
 
-  ours("from that is no time of this room brings the whole channel, and all deletions behind it", async (server) => {
+  ours("from that is no time of this room brings the whole channel, and all deletions in front of it", async (server) => {
     const client = await Client.open(server, fresh("room"));
     await client.create("gone");
     const early = await client.create("a");
@@ -106,7 +106,7 @@ suite("seen on the wire", () => {
     const near = [late[4] + 0.5, late[4] + 1e6, String(late[4]), [late[4]]];
     for (const from of [...SOMETHING, ...near, true]) {
       client.send({ channel: "todos", sync: true, from });
-      const [answer, update, ...more] = await client.heard();
+      const [update, answer, ...more] = await client.heard();
       assert.deepEqual(answer, { sync: true, channel: "todos", payload: [early, late] }, JSON.stringify(from));
       assert.deepEqual([update.type, ids(update.payload), more], ["update", ["gone"], []], JSON.stringify(from));
     }

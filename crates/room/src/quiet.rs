@@ -174,6 +174,7 @@ impl<S: SyncServer, D: Db> Room<S, D> {
             Some(since) if since >= self.head.cursor.version => Ok(None),
             Some(since) if since >= self.floor => {
                 let (rows, dead) = self.v1_changes(channel, since)?;
+                let dead = self.tombstones(channel, &dead, self.head.at);
                 Ok(self.update_of(channel, rows, &dead))
             }
             _ => self.v1_everything(channel),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use partysync_model::{Db, DbError, Origin, Value, push_row, push_tombstone, push_value};
 use partysync_protocol::v1::{self, From};
-use partysync_protocol::{ClientId, Cursor, ErrorCode, Version, WireError, v2};
+use partysync_protocol::{ClientId, Cursor, ErrorCode, Millis, Version, WireError, v2};
 
 use crate::capture::Change;
 use crate::channel::ChannelTable;
@@ -319,7 +319,8 @@ impl<S: SyncServer, D: Db> Room<S, D> {
         }
     }
 
-    /// The answer to a sync, and the tombstones after it (SPEC 12.9).
+    /// The answer to a sync, and the tombstones in front of it (SPEC 12.9). A page that is sent these alone must ask from no later a time
+    /// than before: so their time is one that it has, or the oldest, unless nothing follows.
     fn v1_sync_frames(&mut self, channel: usize, from: From) -> Result<Vec<Frame>, DbError> {
         let since = match from {
             From::Nothing => return Ok(vec![self.v1_snapshot(channel)?]),
@@ -327,13 +328,18 @@ impl<S: SyncServer, D: Db> Room<S, D> {
             From::Unknown => None,
         };
         let Some(version) = since else {
-            let frames = [Some(self.v1_snapshot(channel)?), self.all_tombstones(channel)?];
+            let frames = [self.all_tombstones(channel)?, Some(self.v1_snapshot(channel)?)];
             return Ok(frames.into_iter().flatten().collect());
         };
         let (live, dead) = self.v1_changes(channel, version)?;
+        let at = match from {
+            From::Time(time) if !live.is_empty() => time,
+            _ => self.head.at,
+        };
+        let dead = self.tombstones(channel, &dead, at);
         let name = &self.channels[channel].name;
         let tombstones = (!dead.is_empty()).then(|| v1::update(name, &dead));
-        Ok([v1::sync(name, &live)].into_iter().chain(tombstones).map(Frame::from).collect())
+        Ok(tombstones.into_iter().chain([v1::sync(name, &live)]).map(Frame::from).collect())
     }
 
     fn v1_snapshot(&mut self, channel: usize) -> Result<Frame, DbError> {
@@ -357,24 +363,31 @@ impl<S: SyncServer, D: Db> Room<S, D> {
         Ok(rows)
     }
 
-    /// Live rows and tombstones changed after a version.
-    pub(crate) fn v1_changes(&mut self, channel: usize, since: Version) -> Result<(String, String), DbError> {
+    /// Live rows changed after a version, separated by commas, and the ids of those deleted since.
+    pub(crate) fn v1_changes(&mut self, channel: usize, since: Version) -> Result<(String, Vec<Value>), DbError> {
         let table = &self.channels[channel];
-        let (mut live, mut dead) = (String::new(), String::new());
+        let (mut live, mut dead) = (String::new(), Vec::new());
         for key in store::changes_since(&mut self.db, since)?.into_iter().filter(|k| k.channel == table.number) {
             match read_row(&mut self.db, table, &key.id)? {
                 Some(row) => {
                     push_comma(&mut live);
                     live.push_str(&row);
                 }
-                None => {
-                    push_comma(&mut dead);
-                    // The newest time: the client's next `from` must not lie before what it has just got.
-                    let _ = push_tombstone(&mut dead, key.id.as_ref(), table.columns.len(), self.head.at);
-                }
+                None => dead.push(key.id),
             }
         }
         Ok((live, dead))
+    }
+
+    /// Rows as deleted at a time, separated by commas.
+    pub(crate) fn tombstones(&self, channel: usize, ids: &[Value], at: Millis) -> String {
+        let mut dead = String::new();
+        for id in ids {
+            push_comma(&mut dead);
+            // What is in the log can travel.
+            let _ = push_tombstone(&mut dead, id.as_ref(), self.channels[channel].columns.len(), at);
+        }
+        dead
     }
 
     /// All live rows and tombstones of a channel as an update.
@@ -383,6 +396,7 @@ impl<S: SyncServer, D: Db> Room<S, D> {
             return Ok(frame.clone());
         }
         let (live, dead) = (self.all_live(channel)?, self.all_dead(channel)?);
+        let dead = self.tombstones(channel, &dead, self.head.at);
         let frame = self.update_of(channel, live, &dead);
         self.snapshots.v1(self.head.cursor.version).all.insert(channel, frame.clone());
         Ok(frame)
@@ -393,19 +407,20 @@ impl<S: SyncServer, D: Db> Room<S, D> {
             return Ok(frame.clone());
         }
         let dead = self.all_dead(channel)?;
+        let oldest = store::head_at(&mut self.db, self.floor)?.unwrap_or(self.head).at;
+        let dead = self.tombstones(channel, &dead, oldest);
         let frame = (!dead.is_empty()).then(|| Frame::from(v1::update(&self.channels[channel].name, &dead)));
         self.snapshots.v1(self.head.cursor.version).dead.insert(channel, frame.clone());
         Ok(frame)
     }
 
-    /// All tombstones of a channel whose rows did not come back, separated by commas.
-    fn all_dead(&mut self, channel: usize) -> Result<String, DbError> {
+    /// The ids of all deleted rows of a channel that are kept and did not come back.
+    fn all_dead(&mut self, channel: usize) -> Result<Vec<Value>, DbError> {
         let table = &self.channels[channel];
-        let mut dead = String::new();
+        let mut dead = Vec::new();
         for (id, _) in store::tombstones(&mut self.db, table.number)? {
             if read_row(&mut self.db, table, &id)?.is_none() {
-                push_comma(&mut dead);
-                let _ = push_tombstone(&mut dead, id.as_ref(), table.columns.len(), self.head.at);
+                dead.push(id);
             }
         }
         Ok(dead)

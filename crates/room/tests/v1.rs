@@ -107,7 +107,9 @@ fn spec_12_4_a_deleted_row_is_its_id_and_the_time_however_it_was_deleted() {
         assert_eq!((&world.sent_to(1)[0]["result"], &world.sent_to(2)[0]["payload"]), (&dead, &dead));
         // And so it comes to who was away.
         world.handle(vec![text(2, &json!({"channel": "items", "sync": true, "from": true}))]);
-        assert_eq!((&world.sent_to(2)[0]["payload"], &world.sent_to(2)[1]["payload"]), (&json!([]), &dead));
+        let oldest = &world.query("SELECT min(at) FROM _log")[0][0];
+        let dead = json!([["a", null, null, null, oldest, oldest]]);
+        assert_eq!((&world.sent_to(2)[0]["payload"], &world.sent_to(2)[1]["payload"]), (&dead, &json!([])));
     }
 }
 
@@ -163,11 +165,30 @@ fn spec_12_9_a_sync_from_a_time_gets_what_changed_then_or_later_and_the_tombston
     late.see(&world.effects);
     let sent = world.sent_to(9);
     let ids = |frame: &Json| frame["payload"].as_array().unwrap().iter().map(|r| r[0].clone()).collect::<Vec<_>>();
-    assert_eq!(ids(&sent[0]), ["b", "c"], "inclusive: {sent:?}");
-    assert_eq!((ids(&sent[1]), &sent[1]["type"], sent.len()), (vec![json!("a")], &json!("update"), 2));
-    // The client's next `from` is the largest time it was sent: nothing new lies at or before it but what it holds.
-    let largest = sent.iter().flat_map(|f| f["payload"].as_array().unwrap()).map(|r| r[4].as_i64().unwrap()).max();
-    assert_eq!(largest, world.query("SELECT max(at) FROM _log")[0][0].as_i64());
+    assert_eq!(ids(&sent[1]), ["b", "c"], "inclusive: {sent:?}");
+    assert_eq!((ids(&sent[0]), &sent[0]["type"], sent.len()), (vec![json!("a")], &json!("update"), 2));
+    // The client's next `from` is the largest time it was sent: if its socket breaks before the answer, that is what it was.
+    assert_eq!(sent[0]["payload"][0][4], from);
+    let largest = sent[1]["payload"].as_array().unwrap().iter().map(|row| row[3].as_i64().unwrap()).max();
+    assert_eq!(largest, world.query("SELECT at FROM _log WHERE version = 3")[0][0].as_i64());
+}
+
+#[test]
+fn spec_12_9_where_no_live_row_follows_tombstones_have_the_newest_time() {
+    let mut world = World::new();
+    world.v1(1);
+    world.handle(vec![put(1, "a")]);
+    world.handle(vec![put(1, "b")]);
+    let from = world.query("SELECT max(at) FROM _log")[0][0].clone();
+    world.handle(vec![delete(1, "b"), delete(1, "a")]);
+    world.handle(vec![
+        Event::opened(ConnectionId(9)),
+        text(9, &json!({"channel": "items", "sync": true, "from": from})),
+    ]);
+    let sent = world.sent_to(9);
+    assert_eq!(sent[0]["payload"].as_array().unwrap().len(), 2, "{sent:?}");
+    assert_eq!(sent[0]["payload"][0][4], world.query("SELECT max(at) FROM _log")[0][0]);
+    assert_eq!((&sent[1]["sync"], &sent[1]["payload"]), (&json!(true), &json!([])));
 }
 
 #[test]
@@ -177,11 +198,12 @@ fn spec_12_9_any_other_from_gets_everything_that_is_known() {
     world.handle(vec![put(1, "a"), put(1, "b"), delete(1, "a")]);
     world.handle(vec![Event::opened(ConnectionId(9))]);
     let far = world.now + 1_000_000;
+    let oldest = world.query("SELECT min(at) FROM _log")[0][0].clone();
     for from in [json!("2026-11-23 01:47:34"), json!(1), json!(1.5), json!([]), json!(true), json!(far)] {
         world.handle(vec![text(9, &json!({"channel": "items", "sync": true, "from": from}))]);
         let sent = world.sent_to(9);
-        assert_eq!((sent[0]["payload"][0][0].as_str(), sent[0]["payload"].as_array().unwrap().len()), (Some("b"), 1));
-        assert_eq!(sent[1]["payload"][0][0], "a", "{from}");
+        assert_eq!((sent[1]["payload"][0][0].as_str(), sent[1]["payload"].as_array().unwrap().len()), (Some("b"), 1));
+        assert_eq!((&sent[0]["payload"][0][0], &sent[0]["payload"][0][4]), (&json!("a"), &oldest), "{from}");
     }
     for from in [json!(null), json!(0), json!(""), json!(false)] {
         world.handle(vec![text(9, &json!({"channel": "items", "sync": true, "from": from}))]);

@@ -290,6 +290,14 @@ fn p10_a_page_lacks_nothing_that_is_older_than_what_it_asks_from() {
     }
 }
 
+/// A page whose socket broke between the rows that it had asked for and the tombstones behind them: it asked from the newest of those rows
+/// when it was loaded anew, and showed what had been deleted before that for good (seed 151002640).
+#[test]
+fn p10_a_page_that_gets_half_of_an_answer_asks_for_it_again() {
+    let played = run(151002640, &Setup::default());
+    assert!(played.is_ok(), "{played:?}");
+}
+
 /// Pages that show a channel late. They were volunteered it before that, and dropped it: it was taken to have arrived (seeds 20021794 and
 /// 131004463). Or they stored what came before they asked, and were believed on the next connection (seed 231002705).
 #[test]
