@@ -315,6 +315,8 @@ impl<S: SyncServer, D: Db> Room<S, D> {
                 let text = ErrorCode::StorageFailed.text();
                 effects.push(Effect::Send { to, frame: v1::exception(text).into() });
                 effects.push(Effect::Report(Report { during: "sync", error: error.to_string() }));
+                // It does not ask again. It comes back, and is volunteered it then.
+                effects.push(Effect::Close { connection: to, code: 1011, reason: "the server failed".into() });
             }
         }
     }

@@ -593,3 +593,18 @@ fn spec_12_11_what_cannot_be_read_is_volunteered_when_the_page_comes_again() {
     come_back(&mut world, &mut screen, 3, "pk");
     assert_eq!(screen.rows, world.rows());
 }
+
+#[test]
+fn spec_12_9_a_page_whose_rows_cannot_be_read_is_closed_and_gets_them_when_it_comes_back() {
+    let mut world = world();
+    world.handle(vec![opened(1, "pk"), sync(1, "parts")]);
+    arrive(&mut world, 1, 1);
+    world.query("ALTER TABLE items RENAME TO hidden");
+    world.handle(vec![sync(1, "items")]);
+    assert_eq!(world.sent_to(1)[0]["type"], "exception");
+    let close = Effect::Close { connection: ConnectionId(1), code: 1011, reason: "the server failed".into() };
+    assert!(world.effects.contains(&close), "{:?}", world.effects);
+    world.query("ALTER TABLE hidden RENAME TO items");
+    world.handle(vec![Event::closed(ConnectionId(1)), opened(2, "pk"), quiet(2)]);
+    assert_eq!(updates(&world, 2), [items(&["a", "b"])], "the other channel has arrived");
+}
