@@ -508,7 +508,7 @@ export class Client {
   }
 
   #settle(number: number, fate: Fate): void {
-    const [settled] = this.#state.pending.filter((p) => p.number === number);
+    const settled = this.#state.pending.find((p) => p.number === number);
     this.#set({ settled: Math.max(this.#state.settled, number) });
     if (settled === undefined) return;
     this.#set({ pending: this.#state.pending.filter((p) => p !== settled) });
@@ -529,13 +529,18 @@ export class Client {
     this.#effects.push({ type: "settled", number: pending.number, key: pending.key, pending, fate });
   }
 
+  /** The number of the first action whose outcome is still to come. */
+  #firstOpen(): number | undefined {
+    return this.#state.pending.find((p) => p.appliedAt === null)?.number;
+  }
+
   /** The server could not take an action now, nor those behind it. */
   #later(later: Later): void {
     for (const number of this.#inFlight) if (number >= later.number) this.#inFlight.delete(number);
-    const first = this.#state.pending.find((p) => p.appliedAt === null)?.number;
     // Those behind one that has to wait have a gap before them. If the first one has, the room lacks what this client knows to be settled.
-    const isGap = later.error.retry === "rejoin" && first === later.number;
-    this.#retry = { at: this.#now + later.after_ms, rejoin: isGap || this.#retry?.rejoin === true };
+    const isGap = this.#firstOpen() === later.number && later.error.retry === "rejoin";
+    const rejoin = isGap || this.#retry?.rejoin === true;
+    this.#retry = { at: this.#now + later.after_ms, rejoin };
   }
 
   #left(error: WireError | undefined): void {
@@ -578,7 +583,9 @@ export class Client {
   #have(patches: number): void {
     if (this.#session.at !== "live" || this.#state.cursor === null || this.#session.link.unconfirmed < patches) return;
     this.#session.link.unconfirmed = 0;
-    this.#send({ type: "have", room: this.room, version: this.#state.cursor.version, number: this.#state.settled });
+    // A later outcome may be known before one that is still to come: an action's commit failed, and is there all the same.
+    const number = (this.#firstOpen() ?? this.#state.settled + 1) - 1;
+    this.#send({ type: "have", room: this.room, version: this.#state.cursor.version, number });
   }
 
   #tick(): void {

@@ -410,11 +410,16 @@ impl Client {
         }
     }
 
+    /// The number of the first action whose outcome is still to come.
+    fn first_open(&self) -> Option<u64> {
+        self.pending.iter().find(|p| p.applied_at.is_none()).map(|p| p.number)
+    }
+
     /// The server could not take an action now, nor those behind it.
     fn later(&mut self, later: &Later<'_>) {
         self.pending.iter_mut().filter(|p| p.number >= later.number).for_each(|p| p.in_flight = false);
         let delay = Millis::try_from(later.after_ms).unwrap_or(Millis::MAX / 2);
-        let first = self.pending.iter().find(|p| p.applied_at.is_none()).map(|p| p.number);
+        let first = self.first_open();
         // Those behind one that has to wait have a gap before them. If the first one has, the room lacks what this client
         // knows to be settled.
         let gap = later.error.retry == partysync_protocol::Retry::Rejoin && first == Some(later.number);
@@ -478,8 +483,10 @@ impl Client {
             return;
         }
         link.unconfirmed = 0;
+        // A later outcome may be known before one that is still to come: an action's commit failed, and is there all the same.
+        let number = self.first_open().map_or(self.settled, |first| first.saturating_sub(1));
         let room = Cow::from(self.config.room.as_str());
-        let frame = Up::Have { room, version: cursor.version, number: self.settled }.encode();
+        let frame = Up::Have { room, version: cursor.version, number }.encode();
         self.send_frame(frame, effects);
     }
 

@@ -402,6 +402,11 @@ fn later(code: &str, retry: &str) -> String {
     format!(r#"{{"type":"later","room":"party/room","number":1,"after_ms":2000,"error":{error}}}"#)
 }
 
+/// Versions that changed nothing which the client has a table for.
+fn patch(from: u64, to: u64) -> String {
+    format!(r#"{{"type":"patch","room":"party/room","from":{from},"to":{to},"stamp":{to},"changes":[]}}"#)
+}
+
 /// A client's core, alone.
 struct Alone {
     client: Client,
@@ -454,6 +459,17 @@ fn born(effects: &[partysync_client::Effect]) -> Option<Option<u64>> {
     })
 }
 
+/// Up to which number the `have` among these says that outcomes are known.
+fn had(effects: &[partysync_client::Effect]) -> Option<u64> {
+    effects.iter().find_map(|effect| match effect {
+        partysync_client::Effect::Send(frame) => match Up::parse(frame) {
+            Ok(Up::Have { number, .. }) => Some(number),
+            _ => None,
+        },
+        _ => None,
+    })
+}
+
 #[test]
 fn p4_what_an_old_copy_has_run_is_not_sent_under_a_new_number() {
     let mut client = Alone::joined(0);
@@ -470,6 +486,26 @@ fn p4_what_an_old_copy_has_run_is_not_sent_under_a_new_number() {
         _ => None,
     });
     assert_eq!(unknown.collect::<Vec<_>>(), [1]);
+}
+
+/// The room forgot an outcome that its client had not heard (seed 251001514).
+#[test]
+fn p4_a_client_does_not_say_that_it_has_outcomes_behind_one_that_is_still_to_come() {
+    let mut client = Alone::joined(0);
+    client.act();
+    client.act();
+    // The first one's commit failed and is there all the same; then the second one is run.
+    client.hear(&later("storage_failed", "later"));
+    client.hear(r#"{"type":"ack","room":"party/room","number":2,"version":2}"#);
+    client.hear(&patch(0, 2));
+    // It is sent again first.
+    client.handle(ClientEvent::Tick);
+    assert_eq!(had(&client.handle(ClientEvent::Tick)), Some(0));
+    client.hear(r#"{"type":"ack","room":"party/room","number":1,"version":2}"#);
+    client.hear(&patch(2, 3));
+    assert_eq!(had(&client.handle(ClientEvent::Tick)), Some(2));
+    let played = run(251001514, &Setup { skew_days: 400, ..Setup::default() });
+    assert!(played.is_ok(), "{played:?}");
 }
 
 #[test]
