@@ -186,9 +186,6 @@ impl Ledger {
         };
         let (names, is_in) = (room_of(&down), heard.is_in);
         ensure!(names.is_none_or(|room| room == self.address), P9, "room {} sent {text}", self.address);
-        if !matches!(down, Down::Left(_)) {
-            self.check_stay(to, text)?;
-        }
         if matches!(down, Down::Snapshot(_) | Down::Patch(_) | Down::Ack { .. } | Down::Reject(_) | Down::Later(_)) {
             ensure!(is_in, P9, "the room sent {text} to one that is not in it");
         }

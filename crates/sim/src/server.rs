@@ -205,7 +205,7 @@ impl World {
         let wire = devices.chain(tabs).find(|wire| wire.lane_of(to).is_some());
         let ledger = &mut self.sites[site].ledger;
         let Some((lane, wire)) = wire.and_then(|wire| Some((wire.lane_of(to)?, wire))) else {
-            // Its client has left; the room does not know yet.
+            // Its client has left; the room does not know yet. This goes to nobody, so the time of an admission does not matter.
             return ledger.sent(to, &text, to_many);
         };
         if !wire.send_down(lane, kind, text.clone(), self.tamper) {
@@ -216,8 +216,10 @@ impl World {
         let (frames, bytes) = wire.down.news();
         let fits = bytes <= BACKLOG_BYTES || frames <= 1;
         ensure!(fits, P8, "{frames} frames of {bytes} bytes wait for one reader");
-        if matches!(v2::Down::parse(&text), Ok(v2::Down::Left(v2::Left { error: Some(_), .. }))) {
-            wire.aboard(lane).ends();
+        match v2::Down::parse(&text) {
+            Ok(v2::Down::Left(left)) if left.error.is_some() => wire.aboard(lane).ends(),
+            Ok(v2::Down::Left(_)) => {}
+            _ => ledger.check_stay(to, &text)?,
         }
         self.stats.rejected += u64::from(text.contains(r#""type":"reject""#));
         self.stats.later += u64::from(text.contains(r#""type":"later""#));

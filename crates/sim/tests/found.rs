@@ -544,6 +544,15 @@ fn p9_what_comes_behind_a_leave_in_its_batch_is_not_run() {
     assert_eq!(world.count("SELECT 1 FROM rows"), 0);
 }
 
+/// Rooms woke after admissions had ended: what they sent there before they heard of it went to nobody.
+#[test]
+fn p9_what_a_room_that_wakes_sends_where_an_admission_is_over_goes_to_nobody() {
+    for (seed, skew_days) in [(61002780, 400), (62004134, Setup::default().skew_days)] {
+        let played = run(seed, &Setup { skew_days, ..Setup::default() });
+        assert!(played.is_ok(), "seed {seed}: {played:?}");
+    }
+}
+
 #[test]
 fn p9_a_refused_token_does_not_come_back_on_another_socket() {
     let mut client = Alone::joined(0);
