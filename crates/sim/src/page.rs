@@ -24,7 +24,7 @@ pub(crate) struct Page {
     views: [View; CHANNELS.len()],
     /// Calls that wait for their answer, by their ids.
     pub(crate) calls: BTreeMap<String, Call>,
-    /// Calls that were given up.
+    /// Calls that were given up, or had an error.
     given_up: BTreeMap<String, u64>,
     /// What waits for a socket.
     pub(crate) queue: VecDeque<String>,
@@ -202,6 +202,8 @@ impl Page {
             return Some(Told::Ignored(*nonce, said.of()));
         };
         if !is_applied {
+            // It may have been sent twice, and be applied the second time.
+            self.given_up.insert(said.id(), call.nonce);
             return Some(Told::Failed(call.nonce, said.error.join("\n")));
         }
         if let Some(channel) = said.of() {

@@ -290,6 +290,13 @@ fn p10_a_page_lacks_nothing_that_is_older_than_what_it_asks_from() {
     }
 }
 
+/// A page had sent a call twice: the first time it failed for want of storage, and the answer to the second the page ignores (SPEC 12.14).
+#[test]
+fn p10_a_call_that_is_sent_again_may_be_answered_to_nobody() {
+    let played = run(271007860, &Setup { skew_days: 400, ..Setup::default() });
+    assert!(played.is_ok(), "{played:?}");
+}
+
 /// A page whose socket broke between the rows that it had asked for and the tombstones behind them: it asked from the newest of those rows
 /// when it was loaded anew, and showed what had been deleted before that for good (seed 151002640).
 #[test]
