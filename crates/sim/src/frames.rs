@@ -329,7 +329,8 @@ impl Ledger {
             ensure!(is_even, P2, "an ack or a snapshot named a version that is not sent: {heard:?}");
             ensure!(!heard.is_v2 || heard.waiting.is_empty(), P8, "{connection:?} was not answered: {heard:?}");
             ensure!(heard.waiting.is_empty(), P10, "{connection:?} was not answered: {heard:?}");
-            let missing = heard.wants_catch_up && heard.held.is_some_and(|held| held < head);
+            // Who has been put out meanwhile is owed nothing.
+            let missing = heard.is_in && heard.wants_catch_up && heard.held.is_some_and(|held| held < head);
             ensure!(!missing, P8, "{connection:?} was left behind at {:?} of {head}", heard.held);
             heard.wants_catch_up = false;
             heard.owed = 0;

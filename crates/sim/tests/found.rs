@@ -290,6 +290,13 @@ fn p10_a_page_lacks_nothing_that_is_older_than_what_it_asks_from() {
     }
 }
 
+/// A slow reader's admission ended as it was to be told what it had missed (seed 171013323).
+#[test]
+fn p8_who_has_been_put_out_is_not_left_behind() {
+    let played = run(171013323, &Setup::default());
+    assert!(played.is_ok(), "{played:?}");
+}
+
 /// A page had sent a call twice: the first time it failed for want of storage, and the answer to the second the page ignores (SPEC 12.14).
 #[test]
 fn p10_a_call_that_is_sent_again_may_be_answered_to_nobody() {
