@@ -133,18 +133,25 @@ async fn connect(server: &Server, path: &str) -> Client {
 /// The rows that a page gets which holds something from that time, and the ids that it is told to drop.
 async fn sync(client: &mut Client, channel: &str, from: Value) -> (Vec<Value>, Vec<Value>) {
     client.send(json!({"channel": channel, "sync": true, "from": from})).await;
-    let mut rows = client.receive().await["payload"].as_array().unwrap().clone();
-    rows.sort_by_key(|row| row[0].to_string());
-    // The answer to what follows shows whether something came before it.
+    // The answer to what follows shows whether something came behind it.
     client.send(json!({"id": "end", "channel": "nowhere", "rpc": true, "action": null})).await;
-    let mut dropped = Vec::new();
+    let (mut rows, mut dropped) = (Vec::new(), Vec::new());
     loop {
         let frame = client.receive().await;
         if frame["id"] == "end" {
+            rows.sort_by_key(|row: &Value| row[0].to_string());
             return (rows, dropped);
         }
-        assert_eq!((&frame["type"], &frame["channel"]), (&json!("update"), &json!(channel)), "{frame}");
-        for row in frame["payload"].as_array().unwrap() {
+        assert_eq!(frame["channel"], channel, "{frame}");
+        let payload = frame["payload"].as_array().unwrap().clone();
+        if frame["sync"] == true {
+            assert!(rows.is_empty(), "a second answer: {frame}");
+            rows = payload;
+            continue;
+        }
+        assert_eq!(frame["type"], "update", "{frame}");
+        assert!(rows.is_empty(), "deletions behind the answer: {frame}");
+        for row in payload {
             assert!(row[row.as_array().unwrap().len() - 1].is_i64(), "a live row is dropped: {row}");
             dropped.push(row[0].clone());
         }
