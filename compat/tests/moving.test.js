@@ -306,8 +306,9 @@ describe("the command", () => {
       [3, /The token is missing or wrong\. \(401\)/, `${TOKEN}0`, ...from, ...of(ROOM), path.join(folder, "new")],
       [3, /There is no such room\. \(404\)/, TOKEN, ...from, ...of("todos/nowhere"), path.join(folder, "new")],
       [1, /127\.0\.0\.1:9\b/, TOKEN, "export", "--from", "http://127.0.0.1:9", ...of(ROOM), path.join(folder, "new")],
-      [3, /There is such a room/, TOKEN, "import", "--to", ours.admin, ...of(ROOM), file],
-      [3, /To make it the room todos\/other, add/, TOKEN, "import", "--to", ours.admin, ...of("todos/other"), file],
+      [1, /^partysync: \S*nofolder.new: /, TOKEN, ...from, ...of(ROOM), path.join(folder, "nofolder", "new")],
+      [3, /There is such a room\. .*, add --replace\. \(409\)/, TOKEN, "import", "--to", ours.admin, ...of(ROOM), file],
+      [3, /To make it the room todos\/other, add --rename\. \(422\)/, TOKEN, "import", "--to", ours.admin, ...of("todos/other"), file],
       [1, /nofile/, TOKEN, "import", "--to", ours.admin, ...of(ROOM), path.join(folder, "nofile")],
     ]) {
       const ended = await partysync(token, ...args);

@@ -1,4 +1,4 @@
-# For `workerd serve --experimental --directory-path=data=data config.capnp`: the same without wrangler.
+# For `mkdir -p data && workerd serve --experimental --directory-path=data=data config.capnp`: the same without wrangler.
 using Workerd = import "/workerd/workerd.capnp";
 using Bundle = import "bundle/modules.capnp";
 

@@ -93,12 +93,21 @@ impl Home {
         // So that who is refused sends nothing.
         request = request.header("expect", "100-continue");
         let answer = request.send(SendBody::from_reader(file)).map_err(|error| self.failed(&error))?;
-        words(granted(answer, StatusCode::CREATED)?)
+        match granted(answer, StatusCode::CREATED) {
+            Ok(answer) => words(answer),
+            Err(Error::Refused { status, text }) => Err(Error::Refused { status, text: as_options(&text, flags) }),
+            Err(error) => Err(error),
+        }
     }
 
     fn failed(&self, error: &ureq::Error) -> Error {
         Error::failed(&*self.url, error)
     }
+}
+
+/// The server's words name parameters of its address, which are options here: `rename=true` is `--rename`.
+fn as_options(words: &str, flags: &[(&str, bool)]) -> String {
+    flags.iter().fold(words.to_owned(), |words, (name, _)| words.replace(&format!("{name}=true"), &format!("--{name}")))
 }
 
 /// Whether it can stand in a path as it is.

@@ -50,7 +50,7 @@ impl Place {
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         let mut registered = UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner);
-        let file = options.open(&unfinished).map_err(Error::file(&unfinished))?;
+        let file = options.open(&unfinished).map_err(Error::file(to))?;
         *registered = Some(unfinished);
         Ok(Place::File { file, to: to.to_owned(), force })
     }

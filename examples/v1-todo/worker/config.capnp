@@ -1,5 +1,5 @@
-# The todo list on plain workerd: `scripts/start-worker --v1` makes `bundle` and `page` and runs this. Where it listens and where the data lie is
-# said on the command line.
+# The todo list on plain workerd: `scripts/start-worker --v1` makes `bundle` and `page` and runs this. Where the data lie is said on
+# the command line; `--socket-addr` there has it listen elsewhere.
 using Workerd = import "/workerd/workerd.capnp";
 using Bundle = import "bundle/modules.capnp";
 
