@@ -1,9 +1,10 @@
 use std::fmt;
 
+use serde::de::{Deserializer, Error as _, Unexpected};
 use serde::{Deserialize, Serialize};
 
 /// Who has to change something (SPEC 10.1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Fault {
     /// What the client sent.
@@ -15,7 +16,7 @@ pub enum Fault {
 }
 
 /// Whether sending the same again can help (SPEC 10.1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Retry {
     /// No.
@@ -24,6 +25,25 @@ pub enum Retry {
     Later,
     /// After joining the room again.
     Rejoin,
+}
+
+impl<'de> Deserialize<'de> for Fault {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        word(from, [("client", Fault::Client), ("app", Fault::App), ("server", Fault::Server)])
+    }
+}
+
+impl<'de> Deserialize<'de> for Retry {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        word(from, [("never", Retry::Never), ("later", Retry::Later), ("rejoin", Retry::Rejoin)])
+    }
+}
+
+/// Reads one of three words. What serde derives for an enum weighs a kilobyte of WebAssembly.
+fn word<'de, D: Deserializer<'de>, T>(from: D, words: [(&str, T); 3]) -> Result<T, D::Error> {
+    let text = String::deserialize(from)?;
+    let known = words.into_iter().find(|(word, _)| *word == text);
+    known.map(|(_, value)| value).ok_or_else(|| D::Error::invalid_value(Unexpected::Str(&text), &"a word of SPEC 10.1"))
 }
 
 macro_rules! error_codes {

@@ -114,7 +114,7 @@ impl Away {
     ) -> Result<Self, DbError> {
         let mut away = Away::default();
         let mut stored = store::away(db)?;
-        stored.sort_by_key(|stored| stored.at);
+        stored.sort_unstable_by_key(|stored| stored.at);
         for StoredAway { name, count, version, channels: numbers, at } in stored {
             away.is_stored = true;
             let version = version.filter(|version| *version <= newest);
@@ -142,7 +142,7 @@ impl Away {
             })
         });
         let mut all: Vec<StoredAway> = all.collect();
-        all.sort_by(|one, other| one.name.cmp(&other.name));
+        all.sort_unstable_by(|one, other| one.name.cmp(&other.name));
         let what = |of: &StoredAway| (of.name.clone(), of.count, of.version, of.channels.clone());
         let mut written = Ok(());
         db.transaction(&mut |db| {

@@ -15,15 +15,17 @@ const TOO_SLOW: (u16, Cow<'static, str>) = (1013, Cow::Borrowed("the client read
 impl<S: SyncServer, D: Db> Room<S, D> {
     /// Tells a connection everything that changed after a version.
     pub(crate) fn tell_missed(&mut self, to: ConnectionId, since: Version, effects: &mut Vec<Effect>) {
-        let (code, reason) = TOO_SLOW;
         match self.missed(to, since) {
-            Ok(Some(frames)) => effects.extend(frames.into_iter().map(|frame| Effect::Send { to, frame })),
-            Ok(None) => effects.push(Effect::Close { connection: to, code, reason }),
+            Ok(Some(frames)) => return effects.extend(frames.into_iter().map(|frame| Effect::Send { to, frame })),
+            Ok(None) => {}
             Err(error) => {
                 effects.push(Effect::Report(Report { during: "catch-up", error: error.to_string() }));
-                effects.push(Effect::Close { connection: to, code, reason });
             }
         }
+        let (code, reason) = TOO_SLOW;
+        effects.push(Effect::Close { connection: to, code, reason });
+        // What it has sent meanwhile is not run: it would not hear of that.
+        self.connections.set_closing(to);
     }
 
     fn missed(&mut self, to: ConnectionId, since: Version) -> Result<Option<Vec<Frame>>, DbError> {

@@ -158,7 +158,7 @@ fn clear(out: &Path) -> Result<(), Box<dyn Error>> {
 
 fn bind(wasm: &Path, out: &Path) -> Result<(), Box<dyn Error>> {
     let mut bindgen = Bindgen::new();
-    bindgen.input_path(wasm).out_name(STEM).remove_name_section(true);
+    bindgen.input_path(wasm).out_name(STEM).remove_name_section(true).remove_producers_section(true);
     // Where a panic aborts, too, what called JavaScript must not go on when that comes back with a trap: it would take it for an error of the call.
     bindgen.force_enable_abort_handler(true);
     bindgen.module(true)?;
