@@ -521,6 +521,25 @@ if (TARGETS.includes("worker")) {
     }
   });
 
+  test("p3 where a panic aborts no call that was under way leaves its client to wait: its socket is closed, too", async () => {
+    const server = await Server.worker("config.capnp", "PARTYSYNC_ABORT_BUNDLE");
+    try {
+      const [idle, ann] = await Promise.all([Wire.join(server, "hooked/a", BOB), Wire.join(server, "hooked/a", ANN)]);
+      const old = await Wire.open(server, "hooked/b");
+      ann.act(1, line("a", "hook-waits"));
+      old.call("first", line("b", "hook-waits"));
+      await eventually(server, "/waiting", (waiting) => waiting === 2);
+      const other = await Wire.join(server, "hooked/c", BOB);
+      other.act(1, line("c", "hook-panics"));
+      for (const wire of [other, ann, old])
+        assert.deepEqual(await wire.until((heard) => heard.closed), { closed: 1011, reason: "The server failed." });
+      idle.act(1, line("d"));
+      await idle.until((frame) => frame.type === "ack" && frame.number === 1);
+    } finally {
+      await server.kill();
+    }
+  });
+
   test("spec_11_lane_queue on Durable Objects: as much waits behind a hook as may, and one frame more", async () => {
     const server = await Server.worker();
     try {

@@ -29,7 +29,7 @@ const LIST: &str = "modules.capnp";
 ///
 /// After a trap (stack overflow, say, or a panic where it does not unwind) three things are left to do here.
 /// Calls under way in the old memory would hang for ever, as what ran them is gone: they are made to fail.
-/// The socket whose message it was is closed, since nothing else would tell its client that there is no answer.
+/// The sockets whose messages these calls were are closed, since nothing else would tell their clients that there is no answer.
 /// And wasm-bindgen starts the worker anew, in fresh memory, at the next call: objects of the old memory must not be
 /// touched any more, so each class keeps what its object was made from, and makes another when the worker's
 /// generation has changed. Asking for the generation is what starts the worker anew.
@@ -87,11 +87,15 @@ function durableObject(Inner, events) {
       for (const event of events) {
         if (!(event in Inner.prototype)) continue;
         this.prototype[event] = function (...args) {
-          try {
-            return failOnTrap(() => this.#live()[event](...args));
-          } catch (error) {
+          const fail = (error) => {
             if (event === "webSocketMessage" && isTrap(error)) args[0].close(1011, "The server failed.");
             throw error;
+          };
+          try {
+            const call = failOnTrap(() => this.#live()[event](...args));
+            return call instanceof Promise ? call.catch(fail) : call;
+          } catch (error) {
+            return fail(error);
           }
         };
       }
