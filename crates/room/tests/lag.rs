@@ -103,6 +103,10 @@ fn spec_8_25_below_the_floor_version_1_gets_all_and_version_2_is_told_to_come_ba
     assert_eq!(screen.rows, world.rows());
     let closes: Vec<&Effect> = world.effects.iter().filter(|e| matches!(e, Effect::Close { .. })).collect();
     assert!(matches!(closes[..], [Effect::Close { code: 1013, connection, .. }] if *connection == mirror.connection));
+    // Nothing that it has sent counts any more.
+    let version = world.version();
+    world.handle(vec![mirror.action(1, "new", json!(null))]);
+    assert_eq!(world.version(), version);
 }
 
 #[test]

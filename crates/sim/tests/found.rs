@@ -290,6 +290,13 @@ fn p10_a_page_lacks_nothing_that_is_older_than_what_it_asks_from() {
     }
 }
 
+/// A room closed who read too slowly, and ran what came from there afterwards (seed 181012804).
+#[test]
+fn p9_nothing_is_run_of_who_was_closed_for_reading_too_slowly() {
+    let played = run(181012804, &Setup::default());
+    assert!(played.is_ok(), "{played:?}");
+}
+
 /// A slow reader's admission ended as it was to be told what it had missed (seed 171013323).
 #[test]
 fn p8_who_has_been_put_out_is_not_left_behind() {
