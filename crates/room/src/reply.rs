@@ -317,7 +317,6 @@ impl<S: SyncServer, D: Db> Room<S, D> {
                 effects.push(Effect::Report(Report { during: "sync", error: error.to_string() }));
                 // It does not ask again. It comes back, and is volunteered it then.
                 effects.push(Effect::Close { connection: to, code: 1011, reason: "the server failed".into() });
-                self.connections.set_closing(to);
             }
         }
     }
