@@ -24,8 +24,10 @@ impl<S: SyncServer, D: Db> Room<S, D> {
         }
         let (code, reason) = TOO_SLOW;
         effects.push(Effect::Close { connection: to, code, reason });
-        // What it has sent meanwhile is not run: it would not hear of that.
-        self.connections.set_closing(to);
+        // What it has sent meanwhile is not run: it would not hear of that. A page of version 1 is still to be known when it comes back.
+        if self.connections.get(to).is_some_and(|connection| connection.protocol.synced().is_none()) {
+            self.connections.set_closing(to);
+        }
     }
 
     fn missed(&mut self, to: ConnectionId, since: Version) -> Result<Option<Vec<Frame>>, DbError> {

@@ -608,3 +608,16 @@ fn spec_12_9_a_page_whose_rows_cannot_be_read_is_closed_and_gets_them_when_it_co
     world.handle(vec![Event::closed(ConnectionId(1)), opened(2, "pk"), quiet(2)]);
     assert_eq!(updates(&world, 2), [items(&["a", "b"])], "the other channel has arrived");
 }
+
+#[test]
+fn spec_12_11_a_page_that_could_not_be_told_what_it_missed_is_known_when_it_comes_back() {
+    let mut world = world();
+    world.handle(vec![opened(1, "pk"), sync(1, "items"), sync(1, "parts")]);
+    arrive(&mut world, 1, 2);
+    world.query("ALTER TABLE items RENAME TO hidden");
+    world.handle(vec![Event::CatchUp { connection: ConnectionId(1), since: 0 }]);
+    assert!(world.effects.iter().any(|e| matches!(e, Effect::Close { code: 1013, .. })), "{:?}", world.effects);
+    world.query("ALTER TABLE hidden RENAME TO items");
+    world.handle(vec![Event::closed(ConnectionId(1)), opened(2, "pk"), quiet(2)]);
+    assert_eq!(updates(&world, 2), [], "both have arrived");
+}
