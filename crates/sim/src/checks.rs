@@ -91,6 +91,11 @@ pub(crate) struct Ledger {
     pub(crate) past: BTreeMap<(Version, i64), u64>,
     /// What was applied in histories that are gone: an old copy of the room took their place.
     pub(crate) lost: BTreeSet<u64>,
+    /// What an old copy of the room turned out to hold that the room was not seen to hold when it was copied: a commit that had failed, and was in
+    /// the log all the same.
+    pub(crate) copied: BTreeSet<u64>,
+    /// An old copy took the room's place, and was not opened yet.
+    is_copy: bool,
     /// What clients know to have become of their actions.
     pub(crate) settled: BTreeMap<u64, Known>,
     /// What clients forgot before they knew.
@@ -258,6 +263,7 @@ impl Ledger {
         let digest = |version: &Version| history.versions.get(*version as usize).map(|made| made.digest);
         let states = history.stamps.iter().filter_map(|(version, stamp)| Some(((*version, *stamp), digest(version)?)));
         self.past.extend(states);
+        self.is_copy = true;
         self.lost.extend(history.applied.keys().filter(|nonce| !self.history.applied.contains_key(nonce)));
     }
 
@@ -274,7 +280,12 @@ impl Ledger {
             let what = format!("the room was at version {seen} and is at {version} after a restart");
             return Ok(Err(Violation { promise: Promise::P3, what }));
         }
-        self.observe(room, now, false)
+        let known = self.history.journal.len();
+        let checked = self.observe(room, now, false)?;
+        if std::mem::take(&mut self.is_copy) {
+            self.copied.extend(self.history.journal[known..].iter().map(|entry| entry.nonce));
+        }
+        Ok(checked)
     }
 
     /// P4, P5: each action at most once, none that failed; and what they add up to.

@@ -1,11 +1,14 @@
 //! A simulated disk: files in memory, power cuts, faults on demand.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use crate::platter::Platter;
+use partysync_sqlite::Options;
+
+use crate::platter::{DiskError, Platter};
 use crate::vfs;
 
 /// All disks there are, by number: a file's path says on which it is.
@@ -15,7 +18,7 @@ static NEXT_DISK: AtomicU64 = AtomicU64::new(1);
 
 /// A disk of its own. Clones are the same disk; it is gone with the last of them and of the files open on it.
 ///
-/// SQLite reaches it through the VFS [`vfs_name`](Disk::vfs_name) at paths from [`path`](Disk::path).
+/// SQLite reaches it with [`options`](Disk::options) at paths from [`path`](Disk::path).
 #[derive(Debug, Clone)]
 pub struct Disk {
     number: u64,
@@ -67,9 +70,10 @@ impl Disk {
         Disk { number, platter }
     }
 
-    /// The name of the VFS that all disks share.
-    pub fn vfs_name(&self) -> &'static str {
-        vfs::NAME
+    /// How SQLite opens files on it.
+    pub fn options(&self) -> Options {
+        let rewrite: Option<fn(&Path) -> io::Result<bool>> = self.lock().is_powersafe().then_some(rewrite);
+        Options { vfs: Some(vfs::NAME.to_owned()), rewrite, ..Options::default() }
     }
 
     /// The path of a file on this disk.
@@ -152,6 +156,15 @@ pub(crate) fn find(path: &str) -> Option<(Arc<Mutex<Platter>>, &str)> {
     let (number, name) = path.strip_prefix("/disk-")?.split_once('/')?;
     let disk = lock(&DISKS).get(&number.parse().ok()?)?.upgrade()?;
     Some((disk, name))
+}
+
+/// Writes a file again that is on a disk, and syncs it.
+fn rewrite(path: &Path) -> io::Result<bool> {
+    let (platter, name) = path.to_str().and_then(find).ok_or(io::ErrorKind::NotFound)?;
+    lock(&platter).rewrite(name).map_err(|error| match error {
+        DiskError::Full => io::ErrorKind::StorageFull.into(),
+        _ => io::Error::other("the simulated disk failed"),
+    })
 }
 
 /// A panic elsewhere leaves the data as good as it was.

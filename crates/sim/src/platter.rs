@@ -6,6 +6,9 @@ use crate::Rng;
 use crate::disk::{Counts, Fault, Operation};
 use crate::file::File;
 
+/// What a rewrite writes at a time.
+const REWRITE_BYTES: usize = 64 * 1024;
+
 /// Why the disk did not do it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum DiskError {
@@ -202,6 +205,17 @@ impl Platter {
             }
         }
         synced
+    }
+
+    /// Writes again what a file holds, and syncs it. Returns whether it holds anything.
+    pub(crate) fn rewrite(&mut self, name: &str) -> Result<bool, DiskError> {
+        self.check(self.era)?;
+        let Some(&file) = self.names.get(name) else { return Ok(false) };
+        let content = self.file(file)?.content().to_owned();
+        let mut chunks = content.chunks(REWRITE_BYTES).enumerate();
+        chunks.try_for_each(|(index, chunk)| self.write(file, chunk, index * REWRITE_BYTES))?;
+        self.sync(file)?;
+        Ok(!content.is_empty())
     }
 
     pub(crate) fn content(&self, name: &str) -> Option<Vec<u8>> {

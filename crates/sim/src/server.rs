@@ -69,7 +69,6 @@ impl World {
         let mut effects = Vec::new();
         room.handle(input, events, &mut effects);
         let must_reopen = room.must_reopen();
-        at.is_delicate |= must_reopen;
         self.disk.disarm();
         if self.disk.is_off() {
             return self.crash();
@@ -228,7 +227,7 @@ impl World {
 
     /// Opens a room. It must open whatever happened to it, unless the disk fails right now.
     fn start(&mut self, site: usize, faults: bool) -> Checked {
-        let fails = faults && self.rng.chance(100) && !self.sites[site].is_delicate;
+        let fails = faults && self.rng.chance(100);
         if fails {
             self.arm(40);
         }
@@ -243,7 +242,6 @@ impl World {
                 let checked = at.ledger.reopened(&mut room, now);
                 at.ledger.connections = connections;
                 at.room = Some(room);
-                at.is_delicate = false;
                 self.disk.lie(self.tamper == Tamper::LieAboutSyncs);
                 match checked {
                     Ok(checked) => checked?,
@@ -256,7 +254,6 @@ impl World {
             Err(error) if !fails && !was_off && !self.disk.is_full() => Err(unusable(&error.to_string())),
             _ if was_off => self.crash(),
             _ => {
-                self.sites[site].is_delicate = true;
                 self.disk.full_at(None);
                 self.kill()
             }
@@ -265,8 +262,7 @@ impl World {
 
     /// Opens a file as a room.
     pub(crate) fn open_as(&mut self, site: usize, file: &str, name: &RoomName) -> Result<Room<App, SimDb>, OpenError> {
-        let options =
-            Options { vfs: Some(self.disk.vfs_name().to_owned()), action_steps: ACTION_STEPS, max_pages: None };
+        let options = Options { action_steps: ACTION_STEPS, ..self.disk.options() };
         let db = SqliteDb::open(&self.disk.path(file), &options)?;
         let complaints = Arc::clone(&self.sites[site].ledger.complaints);
         let input = Input { now: self.room_now(), random: self.rng.word() };
@@ -289,7 +285,6 @@ impl World {
         self.disk.cut_power();
         for site in &mut self.sites {
             site.room = None;
-            site.is_delicate = false;
             site.ledger.forget_away();
         }
         self.disk.crash();

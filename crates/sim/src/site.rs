@@ -17,9 +17,6 @@ pub(crate) struct Site {
     pub(crate) wake_at: Option<Millis>,
     /// Sockets that are out of the room, of which it does not know yet.
     pub(crate) goodbyes: Vec<ConnectionId>,
-    /// A sync failed, and the system may believe that all is on disk. If the power went while the file is opened the next time,
-    /// neither the file nor its log would be whole: no database bears that.
-    pub(crate) is_delicate: bool,
     /// What is being delivered: the item, and its key.
     pub(crate) courier: Vec<(Item, String)>,
     pub(crate) backup: Option<Backup>,
@@ -41,7 +38,6 @@ impl Site {
             asleep: Vec::new(),
             wake_at: None,
             goodbyes: Vec::new(),
-            is_delicate: false,
             courier: Vec::new(),
             backup: None,
             ledger: Ledger::new(number, address),

@@ -60,7 +60,7 @@ fn readable(connection: Connection) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-fn beside(path: &Path, suffix: &str) -> PathBuf {
+pub(crate) fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()

@@ -1,13 +1,13 @@
 use std::sync::Arc;
 
 use partysync_model::{Columns, Db, DbError, DbErrorKind, Origin, Value, Verdict};
-use rusqlite::config::DbConfig;
 use rusqlite::wal::CheckpointMode;
 use rusqlite::{Connection, InterruptHandle, Row};
 
 use crate::authorizer::{Guard, Names};
 use crate::budget::Budget;
 use crate::error::db_error;
+use crate::open::keep_log_on_close;
 use crate::session::{Session, State};
 use crate::statement::Handles;
 
@@ -80,6 +80,15 @@ impl SqliteDb {
         self.connection.wal_checkpoint_v2(Some("main"), mode).map(|_| ()).map_err(db_error)
     }
 
+    /// Notes a failure after which the log may hold what was undone, on disk or not. It is not to be deleted when the file is closed: after a
+    /// power cut it may be back. Whoever opens the file next has to see it.
+    fn noted<T>(&self, done: Result<T, DbError>) -> Result<T, DbError> {
+        if done.as_ref().is_err_and(|error| error.kind == DbErrorKind::Io) {
+            let _ = keep_log_on_close(&self.connection, true);
+        }
+        done
+    }
+
     pub(crate) fn connection(&self) -> &Connection {
         &self.connection
     }
@@ -92,7 +101,8 @@ impl SqliteDb {
 
 impl Db for SqliteDb {
     fn execute(&mut self, origin: Origin, sql: &str, params: &[Value]) -> Result<u64, DbError> {
-        self.session().execute(origin, sql, params)
+        let done = self.session().execute(origin, sql, params);
+        self.noted(done)
     }
 
     fn query(
@@ -107,11 +117,7 @@ impl Db for SqliteDb {
 
     fn transaction(&mut self, body: &mut dyn FnMut(&mut dyn Db) -> Verdict) -> Result<(), DbError> {
         let ended = self.session().transaction(body);
-        if ended.as_ref().is_err_and(|error| error.kind == DbErrorKind::Io) {
-            // The log is not to be deleted when the file is closed: whoever opens it next has to see that there was one.
-            let _ = self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
-        }
-        ended
+        self.noted(ended)
     }
 }
 

@@ -16,6 +16,7 @@ mod budget;
 mod db;
 mod error;
 mod open;
+mod rewrite;
 mod session;
 mod statement;
 mod transaction;
@@ -23,6 +24,7 @@ mod transaction;
 pub use backup::copy_database;
 pub use db::SqliteDb;
 pub use open::Options;
+pub use rewrite::rewrite_file;
 
 #[doc(no_inline)]
 pub use rusqlite::InterruptHandle;

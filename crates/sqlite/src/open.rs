@@ -1,6 +1,7 @@
 //! Opening a room's file, with the settings that the engine relies on.
 
 use std::borrow::Cow;
+use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,18 +13,24 @@ use rusqlite::wal::CheckpointMode;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::authorizer::Guard;
+use crate::backup::beside;
 use crate::budget::Budget;
 use crate::db::SqliteDb;
 use crate::error::db_error;
+use crate::rewrite::rewrite_file;
 
 /// Prepared statements kept. The engine has a few dozen, and a handful for each table of the app.
 const STATEMENTS_KEPT: usize = 256;
 
 /// How to open a database.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Options {
     /// The name of the SQLite VFS to open it through. `None`: SQLite's default.
     pub vfs: Option<String>,
+    /// Writes a file again and syncs it, as [`rewrite_file`] does; a VFS whose files are not the system's needs its own. `None` on a disk that
+    /// may spoil what is around a write when the power goes, as no disk does of which SQLite's own VFS knows: nothing that is there may be
+    /// written to there. Then a log is copied into the file before that counts as opened, which takes room on the disk.
+    pub rewrite: Option<fn(&Path) -> io::Result<bool>>,
     /// Steps of SQLite's virtual machine that one nested transaction may use, to the next thousand (SPEC 5.7). SQL of
     /// [`Origin::Setup`](partysync_model::Origin::Setup) is not counted: migrations take as long as they take.
     pub action_steps: u64,
@@ -34,7 +41,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Options { vfs: None, action_steps: limits::ACTION_STEPS, max_pages: None }
+        Options { vfs: None, rewrite: Some(rewrite_file), action_steps: limits::ACTION_STEPS, max_pages: None }
     }
 }
 
@@ -48,13 +55,7 @@ impl SqliteDb {
     /// found when it is read. [`Io`](DbErrorKind::Io) if the file cannot be made, read or written, if somebody else holds
     /// its lock, or if there is no such VFS.
     pub fn open(path: &Path, options: &Options) -> Result<Self, DbError> {
-        let file = as_file(path);
-        let connection = match &options.vfs {
-            None => Connection::open_with_flags(file, flags()),
-            Some(vfs) => Connection::open_with_flags_and_vfs(file, flags(), vfs.as_str()),
-        };
-        // What fails while opening has no SQL of anybody's in it: it is the file's or its folder's fault.
-        let connection = connection.map_err(db_error).map_err(|e| DbError { kind: file_kind(e.kind), ..e });
+        let connection = open_with_log(&as_file(path), options);
         connection.and_then(|c| Self::new(c, options, "wal")).map_err(|e| about(path, e))
     }
 
@@ -76,6 +77,7 @@ impl SqliteDb {
         let budget = Arc::new(Budget::new(options.action_steps));
         guard.install(&mut connection).map_err(db_error)?;
         budget.install(&mut connection).map_err(db_error)?;
+        keep_log_on_close(&connection, false)?;
         Ok(SqliteDb::with(connection, page_bytes.into(), guard, budget))
     }
 }
@@ -93,8 +95,48 @@ fn flags() -> OpenFlags {
     OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX
 }
 
-fn configure(connection: &Connection, options: &Options, journal: &str) -> Result<(), DbError> {
+/// Opens a file and takes its lock. What its log holds is on disk then.
+///
+/// Two things may have left commits in the log that are not on disk: a process that was killed before it synced them, and a sync that failed,
+/// after which the system may believe that they are there. They are seen from now on, so they have to be durable from now on. And no page may
+/// be copied from a log that is not: after a power cut the file would hold some of a commit, and the log no longer the rest.
+fn open_with_log(file: &Path, options: &Options) -> Result<Connection, DbError> {
+    let connection = open_locked(file, options)?;
+    let Some(rewrite) = options.rewrite else { return Ok(connection) };
+    let has_log = rewrite(&beside(file, "-wal")).map_err(|error| match error.kind() {
+        ErrorKind::StorageFull => DbError::new(DbErrorKind::Full, error.to_string()),
+        _ => DbError::new(DbErrorKind::Io, format!("the write-ahead log: {error}")),
+    })?;
+    if !has_log {
+        return Ok(connection);
+    }
+    // It has read the log before that was written again, and may know more than was there by then.
+    drop(connection);
+    open_locked(file, options)
+}
+
+fn open_locked(file: &Path, options: &Options) -> Result<Connection, DbError> {
+    let connection = match &options.vfs {
+        None => Connection::open_with_flags(file, flags()),
+        Some(vfs) => Connection::open_with_flags_and_vfs(file, flags(), vfs.as_str()),
+    };
+    // What fails while opening has no SQL of anybody's in it: it is the file's or its folder's fault.
+    let connection = connection.map_err(db_error).map_err(|e| DbError { kind: file_kind(e.kind), ..e })?;
+    keep_log_on_close(&connection, true)?;
     connection.busy_timeout(Duration::ZERO).map_err(db_error)?;
+    // EXCLUSIVE comes before anything reads the file: then WAL needs no shared memory.
+    connection.execute_batch("PRAGMA locking_mode = EXCLUSIVE; PRAGMA cell_size_check = ON;").map_err(db_error)?;
+    // Takes the lock, and reads the schema, so that a damaged one shows here.
+    connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(())).map_err(db_error)?;
+    Ok(connection)
+}
+
+/// Whether the log is left as it is when the file is closed.
+pub(crate) fn keep_log_on_close(connection: &Connection, keep: bool) -> Result<(), DbError> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, keep).map(|_| ()).map_err(db_error)
+}
+
+fn configure(connection: &Connection, options: &Options, journal: &str) -> Result<(), DbError> {
     for (config, on) in [
         (DbConfig::SQLITE_DBCONFIG_DQS_DML, false),
         (DbConfig::SQLITE_DBCONFIG_DQS_DDL, false),
@@ -106,13 +148,9 @@ fn configure(connection: &Connection, options: &Options, journal: &str) -> Resul
     ] {
         connection.set_db_config(config, on).map_err(db_error)?;
     }
-    // EXCLUSIVE comes before anything reads the file: then WAL needs no shared memory. What a savepoint may have to undo is
-    // kept in memory: in a temporary file it costs two writes a page and action.
+    // What a savepoint may have to undo is kept in memory: in a temporary file it costs two writes a page and action.
     connection
-        .execute_batch(
-            "PRAGMA locking_mode = EXCLUSIVE; PRAGMA cell_size_check = ON; PRAGMA recursive_triggers = ON; \
-             PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY;",
-        )
+        .execute_batch("PRAGMA recursive_triggers = ON; PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY;")
         .map_err(db_error)?;
     if connection.is_readonly("main").map_err(db_error)? {
         return Err(DbError::new(DbErrorKind::Io, "the file cannot be written"));
@@ -126,12 +164,11 @@ fn configure(connection: &Connection, options: &Options, journal: &str) -> Resul
     if let Some(pages) = options.max_pages {
         connection.pragma_update(None, "max_page_count", pages).map_err(db_error)?;
     }
-    // Reads the schema, so that a damaged one shows here.
-    connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(())).map_err(db_error)?;
-    // A process that was killed may have left commits that are in the log and not synced. They are seen from now on, so they
-    // have to be durable from now on: the checkpoint syncs what it copies.
-    let (frames, _) = connection.wal_checkpoint_v2(Some("main"), CheckpointMode::PASSIVE).map_err(db_error)?;
-    if frames > 0 { outdate_log(connection) } else { Ok(()) }
+    match connection.wal_checkpoint_v2(Some("main"), CheckpointMode::PASSIVE).map_err(db_error) {
+        // What can be read should be, on a full disk, too.
+        Err(error) if error.kind == DbErrorKind::Full && options.rewrite.is_some() => Ok(()),
+        copied => copied.map(|_| ()),
+    }
 }
 
 /// Has commits go to a write-ahead log; returns the journal mode that the file has then.
@@ -145,18 +182,6 @@ fn to_log(connection: &Connection) -> Result<String, rusqlite::Error> {
         mode = row.get(0)?;
     }
     Ok(mode)
-}
-
-/// Makes what is in the log count for nothing: a commit begins it anew. If a sync of the log once failed, the system may believe that all of it
-/// is on disk and be wrong. After a power cut a part of it would be there, and SQLite would take the file back to that. Nothing helps if the
-/// power goes before this is done, a moment after that sync failed: the file may be damaged then.
-fn outdate_log(connection: &Connection) -> Result<(), DbError> {
-    let version: i32 = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(db_error)?;
-    match connection.pragma_update(None, "user_version", version).map_err(db_error) {
-        // What can be read should be, on a full disk, too.
-        Err(error) if error.kind == DbErrorKind::Full => Ok(()),
-        done => done,
-    }
 }
 
 fn file_kind(kind: DbErrorKind) -> DbErrorKind {
