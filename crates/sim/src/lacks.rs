@@ -19,7 +19,7 @@ pub(crate) struct Lacks {
 /// What a page stores that is newer than what it lacks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Early {
-    /// An update that came before it had read what it had stored.
+    /// An update that came before it had read what it had stored, or behind one that it dropped.
     Update,
     /// The rows of its own action, on a connection on which it was not sent what it had missed.
     Result,

@@ -38,6 +38,8 @@ struct View {
     /// What outlives the page, deleted rows among it.
     stored: Rows,
     lacks: Lacks,
+    /// The connection on which it was sent something that it dropped, as it did not show the channel yet; until what it asks for then is there.
+    dropped_on: Option<ConnectionId>,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -186,8 +188,13 @@ impl Page {
         }
         let channel = said.of()?;
         let view = &mut self.views[channel];
-        if view.state == Mounted::Reading {
-            view.lacks.stored_early(on, Early::Update);
+        if said.sync {
+            view.dropped_on = None;
+        }
+        match view.state {
+            Mounted::No => view.dropped_on = Some(on),
+            Mounted::Asked if view.dropped_on != Some(on) => {}
+            Mounted::Asked | Mounted::Reading => view.lacks.stored_early(on, Early::Update),
         }
         if view.state != Mounted::No {
             view.take(said.payload.unwrap_or_default(), said.sync);

@@ -302,6 +302,14 @@ fn p8_who_has_been_put_out_is_not_left_behind() {
     assert!(played.is_ok(), "{played:?}");
 }
 
+/// A page was loaded anew between an update and the answer to its sync, on a connection that had been volunteered the channel before the page
+/// showed it.
+#[test]
+fn p10_a_page_that_is_loaded_anew_before_its_answer_may_lack_what_it_dropped() {
+    let played = run(305003059, &Setup { skew_days: 400, ..Setup::default() });
+    assert!(played.is_ok(), "{played:?}");
+}
+
 /// A page had sent a call twice: the first time it failed for want of storage, and the answer to the second the page ignores (SPEC 12.14).
 #[test]
 fn p10_a_call_that_is_sent_again_may_be_answered_to_nobody() {
