@@ -186,7 +186,7 @@ impl Connections {
 
     fn touch(&mut self, id: ConnectionId) {
         if let Some(touched) = &mut self.touched {
-            touched.push(id);
+            note_once(touched, id);
         }
     }
 
@@ -291,8 +291,32 @@ impl Connections {
     }
 }
 
+/// Notes a socket. However often each is noted, there are no more than twice as many as different ones.
+pub(crate) fn note_once(touched: &mut Vec<ConnectionId>, id: ConnectionId) {
+    if touched.len() == touched.capacity() {
+        touched.sort_unstable();
+        touched.dedup();
+    }
+    touched.push(id);
+}
+
 fn hash(key: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     key.hash(&mut hasher);
     hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn p8_what_is_noted_of_sockets_is_bounded_by_how_many_there_are() {
+        let mut touched = Vec::new();
+        (0..10_000).for_each(|i| note_once(&mut touched, ConnectionId(i % 100)));
+        assert!((100..=200).contains(&touched.len()), "{}", touched.len());
+        touched.sort_unstable();
+        touched.dedup();
+        assert!(touched.iter().copied().eq((0..100).map(ConnectionId)));
+    }
 }

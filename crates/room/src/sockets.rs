@@ -9,6 +9,7 @@ use partysync_protocol::limits;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::connection::note_once;
 use crate::hibernate::kept_bytes;
 use crate::sorted::SortedMap;
 use crate::{ConnectionId, ConnectionInfo};
@@ -350,7 +351,7 @@ impl Members {
         let state = &mut *self.0.borrow_mut();
         let changed = state.before.drain(..).map(|(id, _)| id);
         if let Some(touched) = &mut state.touched {
-            touched.extend(changed);
+            changed.for_each(|id| note_once(touched, id));
         }
     }
 
