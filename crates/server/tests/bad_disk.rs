@@ -5,6 +5,7 @@
 
 mod support;
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -79,6 +80,27 @@ async fn spec_10_a_full_disk_is_told_costs_nothing_that_was_acked_and_is_got_ove
     assert_eq!(bob.receive().await["payload"][0][0], again);
     acked.push(again);
     assert_eq!(ids(&Client::join(address, "lobby").await.1), acked);
+    server.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn spec_7_12_a_room_that_was_in_memory_when_the_process_died_opens_on_a_full_disk() {
+    let (Some(first), Some(disk)) = (SmallDisk::mount("size=8m"), SmallDisk::mount("size=8m")) else { return };
+    let server = builder(&first.path().join("data")).build().unwrap();
+    let address = listen(&server).await;
+    let (mut ann, _) = Client::join(address, "lobby").await;
+    for i in 0..200 {
+        ann.put(&format!("n{i:03}")).await;
+    }
+    // As the process leaves the files if it is killed. The log of the room is not copied, and is longer than the file.
+    let copied = Command::new("cp").arg("-r").arg(first.path().join("data")).arg(disk.path()).status();
+    assert!(copied.unwrap().success());
+    let mut ballast = std::fs::File::create(disk.path().join("ballast")).unwrap();
+    while ballast.write_all(&[0; 4096]).is_ok() {}
+
+    let killed = builder(&disk.path().join("data")).build().unwrap();
+    assert_eq!(Client::join(listen(&killed).await, "lobby").await.1.len(), 200);
+    killed.shutdown().await.unwrap();
     server.shutdown().await.unwrap();
 }
 

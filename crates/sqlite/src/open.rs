@@ -103,7 +103,9 @@ fn flags() -> OpenFlags {
 fn open_with_log(file: &Path, options: &Options) -> Result<Connection, DbError> {
     let connection = open_locked(file, options)?;
     let Some(rewrite) = options.rewrite else { return Ok(connection) };
-    let has_log = rewrite(&beside(file, "-wal")).map_err(|error| match error.kind() {
+    // SQLite keeps the log of a file that is reached by a link beside what the link leads to.
+    let found = connection.path().map_or(file, Path::new).to_owned();
+    let has_log = rewrite(&beside(&found, "-wal")).map_err(|error| match error.kind() {
         ErrorKind::StorageFull => DbError::new(DbErrorKind::Full, error.to_string()),
         _ => DbError::new(DbErrorKind::Io, format!("the write-ahead log: {error}")),
     })?;

@@ -7,9 +7,15 @@ mod common;
 use std::fs;
 use std::io::{Seek, SeekFrom, Write};
 use std::path::Path;
+#[cfg(unix)]
+use std::path::PathBuf;
+#[cfg(unix)]
+use std::sync::Mutex;
 
 use common::{Folder, engine, keep, list, memory, rows_of};
 use partysync_model::{Db, DbErrorKind, Origin};
+#[cfg(unix)]
+use partysync_sqlite::rewrite_file;
 use partysync_sqlite::{Options, SqliteDb};
 
 fn open(path: &Path) -> SqliteDb {
@@ -133,6 +139,32 @@ fn p3_what_is_seen_after_a_crash_is_in_the_file_before_anybody_sees_it() {
     fs::copy(folder.path("killed.db"), folder.path("file alone.db")).unwrap();
     assert_eq!(list(&mut db, "SELECT id FROM t"), "1");
     assert_eq!(list(&mut open(&folder.path("file alone.db")), "SELECT id FROM t"), "1");
+}
+
+#[cfg(unix)]
+#[test]
+fn spec_7_12_the_log_of_a_file_that_a_link_leads_to_is_written_again_too() {
+    static WRITTEN: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
+    let folder = Folder::new();
+    let mut db = open(&folder.path("room.db"));
+    engine(&mut db, &["CREATE TABLE t (id)", "INSERT INTO t VALUES (1)"]);
+    for (from, to) in [("room.db", "killed.db"), ("room.db-wal", "killed.db-wal")] {
+        fs::copy(folder.path(from), folder.path(to)).unwrap();
+    }
+    std::os::unix::fs::symlink(folder.path("killed.db"), folder.path("link.db")).unwrap();
+    let rewrite = |path: &Path| {
+        let has_any = rewrite_file(path)?;
+        if has_any {
+            WRITTEN.lock().unwrap().push(path.to_owned());
+        }
+        Ok(has_any)
+    };
+    let options = Options { rewrite: Some(rewrite), ..Options::default() };
+    let mut db = SqliteDb::open(&folder.path("link.db"), &options).unwrap();
+    assert_eq!(list(&mut db, "SELECT id FROM t"), "1");
+    let log = fs::canonicalize(folder.path("killed.db-wal")).unwrap();
+    assert_eq!(*WRITTEN.lock().unwrap(), [log]);
 }
 
 #[test]

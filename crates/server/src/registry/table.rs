@@ -93,7 +93,17 @@ impl Table {
 }
 
 /// A room is about to be in memory. `has_file`: whether it has a file already. Returns whether it was ever made.
+///
+/// One that is to be looked at anyway is not written again: it was in memory when the process died, and is to open on a full disk, too.
 pub(super) fn opening(db: &mut dyn Db, name: &RoomName, has_file: bool) -> Result<bool, DbError> {
+    let mut known = None;
+    let sql = "SELECT made FROM room WHERE address = ? AND at = ?";
+    db.query(Origin::Engine, sql, &[name.address().into(), AT_ONCE.into()], &mut |row| {
+        known = Some(row.value(0) != ValueRef::Integer(0));
+    })?;
+    if let Some(made) = known {
+        return Ok(made);
+    }
     let sql = "INSERT INTO room VALUES (?, ?, ?) ON CONFLICT (address) DO UPDATE SET at = excluded.at RETURNING made";
     let mut made = has_file;
     db.query(Origin::Engine, sql, &[name.address().into(), AT_ONCE.into(), has_file.into()], &mut |row| {
