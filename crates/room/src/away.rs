@@ -65,6 +65,13 @@ impl Away {
         self.insert(name, 1, arrival, now);
     }
 
+    /// A connection went that adds nothing to what is known of its name, but that somebody was there until now.
+    pub(crate) fn seen(&mut self, name: &str, now: Millis) {
+        if let Some(gone) = self.get(name) {
+            self.insert(name, 0, gone.arrival, gone.at.max(now));
+        }
+    }
+
     fn insert(&mut self, name: &str, count: u64, arrival: Option<Arrival>, at: Millis) {
         self.last += 1;
         let (name, gone) = match self.all.remove_entry(name) {
@@ -126,7 +133,7 @@ impl Away {
         Ok(away)
     }
 
-    /// Keeps it for when the room comes back into memory. Writes nothing if nothing has changed.
+    /// Keeps it for when the room comes back into memory. Writes nothing if nothing has changed but for times, and these by less than a day.
     pub(crate) fn save(&self, db: &mut dyn Db, channels: &[ChannelTable]) -> Result<(), DbError> {
         if self.all.is_empty() && !self.is_stored {
             return Ok(());
@@ -143,7 +150,7 @@ impl Away {
         });
         let mut all: Vec<StoredAway> = all.collect();
         all.sort_unstable_by(|one, other| one.name.cmp(&other.name));
-        let what = |of: &StoredAway| (of.name.clone(), of.count, of.version, of.channels.clone());
+        let what = |of: &StoredAway| (of.name.clone(), of.count, of.version, of.channels.clone(), of.at / DAY_MS);
         let mut written = Ok(());
         db.transaction(&mut |db| {
             written = store::away(db).and_then(|stored| {

@@ -48,9 +48,11 @@ impl<S: SyncServer, D: Db> Room<S, D> {
     pub(crate) fn remember(&mut self, connection: &Connection, code: Option<u16>) {
         let Some(name) = away::name(&connection.info).filter(|_| code != Some(1001)) else { return };
         let Some(synced) = connection.protocol.synced().filter(|_| !connection.is_followed) else { return };
-        // One that was told nothing adds nothing to what is known.
+        // One that was told nothing adds nothing to what is known of others.
         if synced != 0 || self.away.get(&name).is_none() {
             self.away.leave(&name, connection.arrival, self.input.now);
+        } else {
+            self.away.seen(&name, self.input.now);
         }
     }
 

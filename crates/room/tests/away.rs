@@ -540,6 +540,38 @@ fn spec_11_away_days_at_the_limit_and_one_past_it() {
     assert_eq!(updates(&world, 2).len(), 2);
 }
 
+/// A page that comes and goes without being told anything (seed 309002980 of the simulation).
+#[test]
+fn spec_12_11_away_days_count_from_when_its_last_connection_went() {
+    let mut world = world();
+    let mut screen = page(&mut world, 1, "pk");
+    cut(&mut world, &screen);
+    world.now += (AWAY_DAYS - 1) * DAY_MS;
+    world.handle(vec![opened(2, "pk")]);
+    world.handle(vec![Event::closed(ConnectionId(2))]);
+    world.now += 2 * DAY_MS;
+    world.handle(vec![Event::Alarm, put(OTHER, "c")]);
+    come_back(&mut world, &mut screen, 3, "pk");
+    assert_eq!(updates(&world, 3), [items(&["c"])]);
+}
+
+#[test]
+fn spec_12_11_away_days_count_from_when_the_room_left_memory_for_who_was_there_then() {
+    let mut world = world();
+    let mut screen = page(&mut world, 1, "pk");
+    let (mut world, states) = world.asleep();
+    world.restore(states);
+    // Nothing changes meanwhile, and its socket is still there.
+    world.now += (AWAY_DAYS - 1) * DAY_MS;
+    world.handle(vec![Event::Alarm]);
+    let (mut world, _) = world.asleep();
+    world.now += 2 * DAY_MS;
+    let (mut world, _) = world.asleep();
+    world.handle(vec![opened(OTHER, "other"), put(OTHER, "c")]);
+    come_back(&mut world, &mut screen, 2, "pk");
+    assert_eq!(updates(&world, 2), [items(&["c"])]);
+}
+
 #[test]
 fn spec_12_11_a_room_that_no_step_has_changed_forgets_who_was_away_too() {
     let mut world = World::new();

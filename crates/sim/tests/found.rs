@@ -310,6 +310,13 @@ fn p10_a_page_that_is_loaded_anew_before_its_answer_may_lack_what_it_dropped() {
     assert!(played.is_ok(), "{played:?}");
 }
 
+/// A page was forgotten by when it had gone the time before last: it was there again meanwhile, and was told nothing.
+#[test]
+fn p10_a_page_is_remembered_from_when_it_went_last() {
+    let played = run(309002980, &Setup::default());
+    assert!(played.is_ok(), "{played:?}");
+}
+
 /// A page had sent a call twice: the first time it failed for want of storage, and the answer to the second the page ignores (SPEC 12.14).
 #[test]
 fn p10_a_call_that_is_sent_again_may_be_answered_to_nobody() {
