@@ -173,6 +173,8 @@ impl Keeper {
             }
             if in_a_hurry || close.is_some() || self.orders.len() >= GROUP {
                 let done = self.commit();
+                // What could not be written is kept, and waits as long as if it were new: a full disk is not tried without a pause.
+                until = None;
                 if let Some(answer) = close {
                     drop(self);
                     return drop(answer.send(done));
