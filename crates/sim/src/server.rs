@@ -346,8 +346,11 @@ impl World {
         Ok(())
     }
 
+    /// All sockets end with the process, those too that are in no room any more.
     fn lose_all(&mut self) -> Checked {
-        (0..self.sites.len()).try_for_each(|site| self.lose_connections(site))
+        (0..self.sites.len()).try_for_each(|site| self.lose_connections(site))?;
+        let left: Vec<usize> = (0..self.devices.len()).filter(|i| self.devices[*i].wire.is_some()).collect();
+        left.into_iter().try_for_each(|device| self.cut(device))
     }
 
     /// With a room's process go all its sockets. What it had sent may still arrive.

@@ -317,6 +317,13 @@ fn p10_a_page_is_remembered_from_when_it_went_last() {
     assert!(played.is_ok(), "{played:?}");
 }
 
+/// A socket that had left its room outlived the process, and brought what an old copy of the room did not know any more.
+#[test]
+fn p4_no_socket_outlives_the_process() {
+    let played = run(311006676, &Setup::default());
+    assert!(played.is_ok(), "{played:?}");
+}
+
 /// A page had sent a call twice: the first time it failed for want of storage, and the answer to the second the page ignores (SPEC 12.14).
 #[test]
 fn p10_a_call_that_is_sent_again_may_be_answered_to_nobody() {
