@@ -34,6 +34,23 @@ pub trait SyncServer {
 
     /// Runs when the time has come that a step set with [`Tx::set_alarm`]. It runs again, later, if it fails.
     ///
+    /// ```
+    /// # use partysync_model::{ActionError, Schema, Tx};
+    /// # use partysync_room::{Call, Changed, Sockets, SyncServer};
+    /// # struct Counters;
+    /// # impl SyncServer for Counters {
+    /// #     fn schema(&self) -> Schema { Schema::new() }
+    /// fn on_action(&mut self, tx: &mut Tx<'_>, _: &Call<'_>) -> Result<Changed, ActionError> {
+    ///     tx.set_alarm(tx.now() + 60_000);
+    ///     Ok(Changed::Captured)
+    /// }
+    ///
+    /// fn on_alarm(&mut self, _: &mut Tx<'_>, sockets: Sockets<'_>) -> Result<(), ActionError> {
+    ///     sockets.send_to_all("A minute is over.")
+    /// }
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// Whatever it did is undone.
@@ -43,6 +60,33 @@ pub trait SyncServer {
     }
 
     /// Runs when a socket is open, before anything that it sends is looked at.
+    ///
+    /// ```
+    /// # use partysync_model::{ActionError, Schema, Tx};
+    /// # use partysync_room::{Call, Changed, Socket, SyncServer};
+    /// # struct Counters;
+    /// # impl SyncServer for Counters {
+    /// #     fn schema(&self) -> Schema { Schema::new() }
+    /// #     fn on_action(&mut self, _: &mut Tx<'_>, _: &Call<'_>) -> Result<Changed, ActionError> { Ok(Changed::Captured) }
+    /// fn on_connect(&mut self, _: &mut Tx<'_>, socket: Socket<'_>) -> Result<(), ActionError> {
+    ///     socket.send_to_others(format!("{} is here.", name(socket)))
+    /// }
+    ///
+    /// fn on_close(
+    ///     &mut self,
+    ///     _: &mut Tx<'_>,
+    ///     socket: Socket<'_>,
+    ///     _: Option<u16>,
+    ///     _: &str,
+    /// ) -> Result<(), ActionError> {
+    ///     socket.send_to_others(format!("{} has left.", name(socket)))
+    /// }
+    /// # }
+    ///
+    /// fn name(socket: Socket<'_>) -> String {
+    ///     socket.identity().unwrap_or_else(|| "Somebody".to_owned())
+    /// }
+    /// ```
     ///
     /// # Errors
     ///
@@ -78,6 +122,27 @@ pub trait SyncServer {
     ///
     /// Without it, texts are answered as frames that cannot be understood; binary ones are ignored in version 1, and close the
     /// socket in version 2.
+    ///
+    /// ```
+    /// # use partysync_model::{ActionError, Schema, Tx};
+    /// # use partysync_room::{Call, Changed, Handled, Message, Socket, SyncServer};
+    /// # struct Counters;
+    /// # impl SyncServer for Counters {
+    /// #     fn schema(&self) -> Schema { Schema::new() }
+    /// #     fn on_action(&mut self, _: &mut Tx<'_>, _: &Call<'_>) -> Result<Changed, ActionError> { Ok(Changed::Captured) }
+    /// fn on_message(
+    ///     &mut self,
+    ///     _: &mut Tx<'_>,
+    ///     socket: Socket<'_>,
+    ///     message: Message<'_>,
+    /// ) -> Result<Handled, ActionError> {
+    ///     let Message::Text(text) = message else { return Ok(Handled::No) };
+    ///     // Where somebody's pointer is, say: for those who are here now, and kept nowhere.
+    ///     socket.send_to_others(text)?;
+    ///     Ok(Handled::Yes)
+    /// }
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///

@@ -243,6 +243,20 @@ impl Builder {
     /// Nothing waits for it, and runs of it have no order. It has [`HOOK_MS`](partysync_protocol::limits::HOOK_MS), and
     /// [`AFTER_WAITING`](partysync_protocol::limits::AFTER_WAITING) may run at once; past either, and if it fails, that is reported and not
     /// tried again. It does not run if the process ends first. What must not be lost belongs in the outbox.
+    ///
+    /// ```
+    /// use partysync_room::Applied;
+    ///
+    /// async fn count(applied: Applied) -> Result<(), std::io::Error> {
+    ///     // A real one tells some service.
+    ///     println!("{}: version {}", applied.room, applied.version);
+    ///     Ok(())
+    /// }
+    ///
+    /// let server = partysync_server::Server::builder()
+    ///     // .party("todos", || Todos)
+    ///     .after_action("todos", count);
+    /// ```
     pub fn after_action<T, E>(
         mut self,
         party: impl Into<String>,
