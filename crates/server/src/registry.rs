@@ -205,12 +205,26 @@ impl Keeper {
                     self.table = None;
                 }
                 let (awaited, kept): (Vec<_>, Vec<_>) = orders.into_iter().partition(Order::is_awaited);
-                awaited.into_iter().for_each(|order| order.tell(Err(error.clone())));
                 // Should it last, rooms are looked at after the next start for nothing.
                 self.orders.extend(kept.into_iter().take(ORDERS));
+                for order in awaited {
+                    let done =
+                        if error.kind == DbErrorKind::Full { self.carry_out_alone(&order) } else { Err(error.clone()) };
+                    order.tell(done);
+                }
                 Err(error)
             }
         }
+    }
+
+    /// Carries out an order without those for which the disk has no room: what only reads needs none, and neither does a room that the list has in
+    /// memory. What is kept is written later; it must say no less of the room then than the order.
+    fn carry_out_alone(&mut self, order: &Order) -> Result<Done, DbError> {
+        let done = self.try_commit(std::slice::from_ref(order))?.pop().unwrap_or(Done::Nothing);
+        let (Order::Opening { name, .. } | Order::Restored(name, _)) = order else { return Ok(done) };
+        self.orders.retain(|kept| !matches!(kept, Order::Asleep(asleep, _) if asleep == name));
+        let is_made = self.orders.iter().any(|kept| matches!(kept, Order::Made(made) if made == name));
+        Ok(if is_made && matches!(done, Done::Made(_)) { Done::Made(true) } else { done })
     }
 
     fn try_commit(&mut self, orders: &[Order]) -> Result<Vec<Done>, DbError> {
