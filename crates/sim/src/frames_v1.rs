@@ -129,7 +129,9 @@ impl Ledger {
             }
             Some(Asked::Call { id, nonce }) => {
                 ensure!(said.id() == id, P10, "the call {id} is next, and this was answered: {text}");
-                let is_told_once = heard.v1.is_volunteered || heard.v1.synced.contains(&said.channel);
+                // A strange one was volunteered nothing, and what it had missed neither.
+                let has_rest = heard.v1.is_volunteered && !heard.v1.is_strange;
+                let is_told_once = has_rest || heard.v1.synced.contains(&said.channel);
                 if let Some(nonce) = nonce.filter(|_| said.kind == "success") {
                     let is_there = self.history.applied.contains_key(&nonce);
                     ensure!(is_there, P10, "action {nonce} was acked and is not there");
