@@ -7,7 +7,7 @@ use std::path::Path;
 /// Bytes read and written at a time.
 const CHUNK_BYTES: usize = 256 * 1024;
 
-/// Writes each byte of a file again where it is, and syncs the file. Returns whether it had any: there need not be such a file.
+/// Writes each byte of a file again where it is, and syncs the file and its name. Returns whether it had any: there need not be such a file.
 ///
 /// After a sync that failed Linux takes what it could not write for written, and the next sync says that all is well. What is written again is
 /// not taken for written.
@@ -38,7 +38,21 @@ pub fn rewrite_file(path: &Path) -> io::Result<bool> {
         done += count as u64;
     }
     file.sync_all()?;
+    sync_name(path)?;
     Ok(true)
+}
+
+/// Syncs the folder that a file is in: the file may be newer than what is on disk of that.
+#[cfg(unix)]
+fn sync_name(path: &Path) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+}
+
+/// Only Unix syncs folders.
+#[cfg(not(unix))]
+fn sync_name(_: &Path) -> io::Result<()> {
+    Ok(())
 }
 
 #[cfg(test)]
