@@ -56,6 +56,8 @@ pub struct Counts {
     pub writes: u64,
     /// Syncs.
     pub syncs: u64,
+    /// Operations that were made to fail.
+    pub faults: u64,
 }
 
 impl Disk {

@@ -67,6 +67,16 @@ pub(crate) enum Asked {
 }
 
 impl Heard {
+    /// It counts as not said which outcomes the client has.
+    pub(crate) fn forget_haves(&mut self) {
+        self.known = 0;
+        for asked in &mut self.waiting {
+            if let Asked::Action { known, .. } = asked {
+                *known = 0;
+            }
+        }
+    }
+
     /// From here on it is not in the room.
     pub(crate) fn leaves(&mut self) {
         self.is_present = false;

@@ -4,6 +4,7 @@ use partysync_protocol::Millis;
 use partysync_protocol::limits::{self, DAY_MS};
 
 use crate::checks::{Checked, Ledger, Promise, Violation, ensure};
+use crate::frames::Heard;
 use crate::look::Kept;
 
 /// How often a room purges.
@@ -19,6 +20,11 @@ impl Ledger {
         let before = freed.len();
         freed.retain(|client, _| kept.clients.contains_key(client));
         self.counts.dropped += (before - freed.len()) as u64;
+    }
+
+    /// The disk failed in this batch. A room that cannot read what is settled takes a `have` for one that was not said (SPEC 6.6).
+    pub(crate) fn may_have_missed_haves(&mut self) {
+        self.connections.values_mut().for_each(Heard::forget_haves);
     }
 
     /// P8: no outcome is kept that nobody will ask for, and nothing that the last purge had to take.

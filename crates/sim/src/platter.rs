@@ -269,7 +269,9 @@ impl Platter {
             Operation::Write => self.counts.writes += 1,
             Operation::Sync => self.counts.syncs += 1,
         }
-        match self.due(operation) {
+        let fault = self.due(operation);
+        self.counts.faults += u64::from(fault.is_some());
+        match fault {
             None => work(self),
             Some(Fault::Error) => Err(DiskError::Failed),
             Some(Fault::PowerCutBefore) => {

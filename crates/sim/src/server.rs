@@ -67,9 +67,13 @@ impl World {
         at.ledger.set_now(now);
         events.iter().try_for_each(|event| at.ledger.arrived(event))?;
         let mut effects = Vec::new();
+        let faults_before = self.disk.counts().faults;
         room.handle(input, events, &mut effects);
         let must_reopen = room.must_reopen();
         self.disk.disarm();
+        if self.disk.counts().faults > faults_before {
+            at.ledger.may_have_missed_haves();
+        }
         if self.disk.is_off() {
             return self.crash();
         }

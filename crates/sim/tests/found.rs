@@ -312,6 +312,13 @@ fn p10_a_page_that_is_loaded_anew_too_early_may_lack_what_it_was_not_sent() {
     }
 }
 
+/// A room could not read what was settled as a `have` came.
+#[test]
+fn p8_a_have_that_cannot_be_judged_was_not_said() {
+    let played = run(314026604, &Setup { skew_days: 400, ..Setup::default() });
+    assert!(played.is_ok(), "{played:?}");
+}
+
 /// A page was forgotten by when it had gone the time before last: it was there again meanwhile, and was told nothing.
 #[test]
 fn p10_a_page_is_remembered_from_when_it_went_last() {
